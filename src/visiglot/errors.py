@@ -1,0 +1,114 @@
+"""Every exception that Visiglot raises on purpose.
+
+The command line turns each of them into one paragraph (what, where, what was found, what to do) and exit code 2;
+anything else is a bug and keeps its traceback.
+
+    VisiglotError
+    ├── ConfigError          a recipe or an override is wrong; holds every problem found, not the first
+    ├── UnknownNameError     a name is in no table; holds the nearest valid names
+    │   └── LanguageError    a language code is unknown or ambiguous
+    ├── DataError            a source, a row or a file of a data set can't be used
+    │   ├── ImageError       a picture is missing, broken, too large or of a kind we don't read
+    │   └── FetchError       a package of the built-in data can't be fetched or fails its hash
+    ├── PromptError          text and pictures don't fit together (image tokens, turns, length)
+    ├── ModelError           a model can't be assembled from its parts
+    │   └── CheckpointError  a checkpoint is missing, incomplete, corrupt or can't be written
+    ├── TrainingError        a run can't go on (no supervised tokens, a loss that isn't finite, another owner)
+    ├── EvaluationError      predictions and references don't fit together
+    └── MissingExtraError    an optional dependency isn't installed
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class VisiglotError(Exception):
+    """Base of the tree. The message says what is wrong and where; `hint` says what to do about it."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class ConfigError(VisiglotError):
+    """A recipe, a configuration file or an override is wrong. `problems` has one line for each."""
+
+    def __init__(self, where: str, problems: Sequence[str], *, hint: str | None = None) -> None:
+        self.where = where
+        self.problems = list(problems)
+        count = len(self.problems)
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        super().__init__(f"{where}: {count} problem{'' if count == 1 else 's'}\n{lines}", hint=hint)
+
+
+class UnknownNameError(VisiglotError):
+    """A name was looked up in a table that doesn't hold it."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str | None = None) -> None:
+        self.kind = kind
+        self.name = name
+        self.known = sorted(known)
+        self.nearest = nearest(name, self.known)
+        if hint is None:
+            if self.nearest:
+                hint = f"Did you mean {' or '.join(repr(n) for n in self.nearest)}?"
+            else:
+                hint = f"Known: {', '.join(self.known) or 'none'}."
+        super().__init__(f"no such {kind}: {name!r}", hint=hint)
+
+
+class LanguageError(UnknownNameError):
+    """A language code, name or set is unknown or ambiguous."""
+
+
+class DataError(VisiglotError):
+    """A data source, one of its rows or one of its files can't be used."""
+
+
+class ImageError(DataError):
+    """A picture is missing, broken, too large, or of a kind that isn't read."""
+
+
+class FetchError(DataError):
+    """A package of the built-in data can't be fetched, or what came isn't what was pinned."""
+
+
+class PromptError(VisiglotError):
+    """Text and pictures of one example don't fit together."""
+
+
+class ModelError(VisiglotError):
+    """A model can't be assembled, or one of its parts can't do what is asked."""
+
+
+class CheckpointError(ModelError):
+    """A checkpoint is missing, incomplete or corrupt, or can't be written."""
+
+
+class TrainingError(VisiglotError):
+    """A training run can't start or go on."""
+
+
+class EvaluationError(VisiglotError):
+    """Predictions, references and metrics don't fit together."""
+
+
+class MissingExtraError(VisiglotError):
+    """An optional dependency isn't installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} isn't installed", hint=f"pip install 'visiglot[{extra}]'")
+
+
+def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """Up to `count` of `known` that look like `name`, case ignored, best first."""
+    by_lower: dict[str, str] = {}
+    for candidate in known:
+        by_lower.setdefault(candidate.lower(), candidate)
+    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.6)]

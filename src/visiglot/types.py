@@ -1,0 +1,258 @@
+"""The frozen objects that pass between rooms.
+
+Shapes in this file and everywhere else:
+    I pictures in a batch (each once), S image slots (a picture standing at a place in a row), R rows, N patches,
+    K image tokens that stand for one picture, L tokens of a row, T target tokens, D LLM width, Dv vision width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Role = Literal["system", "user", "assistant"]
+Layout = Literal["causal", "seq2seq"]
+
+IGNORE = -100
+"""The label of a token that isn't supervised (PyTorch's and transformers' convention)."""
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """Where a picture's bytes are. Exactly one of `path` and `data` is set; `name` is what an error calls it."""
+
+    name: str
+    path: Path | None = None
+    data: bytes | None = field(default=None, repr=False)
+
+    def read(self) -> bytes:
+        """The encoded bytes. Raises OSError when the file can't be read."""
+        if self.data is not None:
+            return self.data
+        assert self.path is not None
+        return self.path.read_bytes()
+
+    @cached_property
+    def key(self) -> str:
+        """SHA-256 of the encoded bytes: the picture's name in caches. Raises OSError."""
+        return hashlib.sha256(self.read()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSlot:
+    """A place in a message where a picture stands: `index` into the example's `images`."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn: text pieces and image slots in their order."""
+
+    role: Role
+    content: tuple[str | ImageSlot, ...]
+
+    @property
+    def text(self) -> str:
+        return "".join(part for part in self.content if isinstance(part, str))
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where an example comes from: kept with every row from the source to the result file."""
+
+    source: str
+    licence: str
+    engine: str | None = None
+    quality: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One unit of data, whatever file it came from.
+
+    Args:
+        id: unique in its source.
+        images: the pictures, in the order the slots count them; may be empty.
+        messages: the turns. The last one is the assistant's when the example is for training.
+        language: FLORES-200 code of the answer (the target), or of the prompt when there is no answer.
+        references: gold answers, for evaluation.
+        task: name of the task ("caption", "matching"); scores and losses are also counted by it.
+        group: the unit of resampling in confidence intervals (for the built-in data the concept).
+    """
+
+    id: str
+    messages: tuple[Message, ...]
+    language: str
+    images: tuple[ImageRef, ...] = ()
+    references: tuple[str, ...] = ()
+    provenance: Provenance | None = None
+    task: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """How turns become text: what stands before and after each role's words.
+
+    `after["assistant"]` is supervised (the model must learn to stop); everything in `before` is not.
+    """
+
+    name: str
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptSpec:
+    """All that `render` must know of a model, so that `data` needn't know `models`.
+
+    Args:
+        layout: causal (prompt and answer in one sequence) or seq2seq (prompt to the encoder, answer to the decoder).
+        encode: text -> token ids, no special tokens added.
+        image_token: the placeholder's text; forbidden in ordinary text.
+        image_token_id: its id, which fills every position that a picture's token will take.
+        tokens_per_image: K.
+        prefix_ids: before everything (BOS); suffix_ids: after the prompt (T5's </s> in the encoder).
+        end_ids: after the last answer, supervised (EOS).
+        max_length: tokens a row may have, image tokens included.
+    """
+
+    layout: Layout
+    encode: Callable[[str], list[int]]
+    image_token: str
+    image_token_id: int
+    tokens_per_image: int
+    template: Template
+    pad_id: int
+    prefix_ids: tuple[int, ...] = ()
+    suffix_ids: tuple[int, ...] = ()
+    end_ids: tuple[int, ...] = ()
+    max_length: int = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A rendered example.
+
+    Args:
+        ids: what the LLM reads (causal: the whole sequence; seq2seq: the encoder's input), length L.
+        labels: causal: one per id, IGNORE where not supervised; seq2seq: the decoder's target ids, length T.
+            Empty when rendered for completion.
+        images: the picture of each slot, in the order of the slots in `ids`.
+    """
+
+    id: str
+    ids: tuple[int, ...]
+    labels: tuple[int, ...]
+    images: tuple[ImageRef, ...]
+    language: str
+    task: str = ""
+
+    @property
+    def num_targets(self) -> int:
+        return sum(label != IGNORE for label in self.labels)
+
+
+@dataclass(frozen=True)
+class VisionFeatures:
+    """What a vision encoder says about I pictures (or tiles).
+
+    Args:
+        patches: [I, N, Dv].
+        pooled: [I, Dv], the CLS token or the mean over patches.
+        grid: (rows, columns) of the patches when they lie on one, so that rows * columns = N less prefix tokens.
+    """
+
+    patches: Tensor
+    pooled: Tensor
+    grid: tuple[int, int] | None = None
+
+    def select(self, index: Tensor) -> VisionFeatures:
+        """The features of the pictures in `index` [S], repeated as it says."""
+        return VisionFeatures(self.patches[index], self.pooled[index], self.grid)
+
+
+@dataclass(frozen=True)
+class TextContext:
+    """The prompt as a connector may see it, one entry for each image slot.
+
+    Args:
+        embeddings: [S, L, D] word embeddings of the slot's row.
+        mask: [S, L] True at text tokens (image tokens and padding are False).
+        image_index: [S] the picture of each slot, so that one picture may serve many rows.
+    """
+
+    embeddings: Tensor
+    mask: Tensor
+    image_index: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Padded rows and the pictures they share.
+
+    Args:
+        input_ids, attention_mask: [R, L].
+        labels: causal [R, L], seq2seq [R, T]; IGNORE where not supervised.
+        pixel_values: [I, 3, H, W], each picture once; None when `features` is given or there is no picture.
+        features: of the I pictures, from the cache.
+        slot_image, slot_row: [S]; slot s shows picture slot_image[s] in row slot_row[s]; slots of a row in text order.
+        ids, languages, tasks: of the R rows.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    labels: Tensor
+    slot_image: Tensor
+    slot_row: Tensor
+    ids: tuple[str, ...]
+    languages: tuple[str, ...]
+    tasks: tuple[str, ...]
+    pixel_values: Tensor | None = None
+    features: VisionFeatures | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One generated answer with what is needed to score it. Exactly one of `text` and `error` is None."""
+
+    id: str
+    image: str
+    language: str
+    prompt: str
+    text: str | None
+    error: str | None
+    benchmark: str
+    split: str
+    prompt_set: str
+    references: tuple[str, ...]
+    model: str
+    settings_hash: str
+    task: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One number of a report: a metric in a language with its interval and what it rests on."""
+
+    benchmark: str
+    prompt_set: str
+    language: str
+    metric: str
+    tokenisation: str
+    n: int
+    value: float
+    low: float
+    high: float
+    missing: int = 0
+    undetermined: int = 0
+    task: str = ""
