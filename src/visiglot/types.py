@@ -2,7 +2,8 @@
 
 Shapes in this file and everywhere else:
     I pictures in a batch (each once), S image slots (a picture standing at a place in a row), R rows, N patches,
-    K image tokens that stand for one picture, L tokens of a row, T target tokens, D LLM width, Dv vision width, V vocabulary.
+    K image tokens that stand for one picture, L tokens of a row, T target tokens, D LLM width, Dv vision width,
+    V vocabulary.
 """
 
 from __future__ import annotations
