@@ -1,0 +1,176 @@
+"""Blocks -> HTML. Everything that isn't markup goes through `escape`; every text in a language says which one."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Sequence
+from html import escape
+
+from visiglot.errors import ImageError
+from visiglot.sheet.blocks import (
+    MARKS,
+    Bars,
+    Block,
+    Card,
+    Cards,
+    Code,
+    Heading,
+    Measure,
+    Paragraph,
+    Table,
+    Text,
+    english_name,
+    format_value,
+    has_interval,
+    native_name,
+    series_of,
+)
+from visiglot.sheet.style import STYLE
+
+_KINDS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
+
+
+def page_html(title: str, summary: str, language: str, blocks: Sequence[Block]) -> str:
+    """The whole document. Raises ImageError (a card's bytes are no picture) and LanguageError."""
+    body = "\n".join(map(_block_html, blocks))
+    below = f'<p class="summary">{escape(summary)}</p>\n' if summary else ""
+    return (
+        f'<!doctype html>\n<html lang="{escape(_bcp47(language))}">\n<head>\n<meta charset="utf-8">\n'
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
+        "style-src 'unsafe-inline'\">\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<header>\n<h1>{escape(title)}</h1>\n{below}</header>\n{body}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _block_html(block: Block) -> str:
+    match block:
+        case Heading(level, text):
+            return f"<h{level}>{escape(text)}</h{level}>"
+        case Paragraph(text):
+            return f"<p>{escape(text)}</p>"
+        case Code(text):
+            return f'<pre tabindex="0"><code>{escape(text)}</code></pre>'
+        case Table():
+            return _table_html(block)
+        case Bars():
+            return _bars_html(block)
+        case Cards(cards):
+            return '<div class="cards">\n' + "\n".join(map(_card_html, cards)) + "\n</div>"
+
+
+def _table_html(table: Table) -> str:
+    def cell(index: int, text: str, scope: str) -> str:
+        kind = "th" if scope else "td"
+        attributes = f' scope="{scope}"' if scope else ""
+        if index in table.numeric:
+            attributes += ' class="number"'
+        return f"<{kind}{attributes}><bdi>{escape(text)}</bdi></{kind}>"
+
+    def line(cells: Sequence[str], *, head: bool) -> str:
+        scopes = ("col" if head else "row" if i == 0 else "" for i in range(len(cells)))
+        return "<tr>" + "".join(cell(i, text, scope) for i, (text, scope) in enumerate(zip(cells, scopes))) + "</tr>"
+
+    head = line(table.columns, head=True)
+    rows = "\n".join(line(row, head=False) for row in table.rows)
+    return (
+        f'<div class="wide" tabindex="0" role="region" aria-label="{escape(table.caption)}"><table>'
+        f"<caption>{escape(table.caption)}</caption>\n<thead>{head}</thead>\n"
+        f"<tbody>\n{rows}\n</tbody></table></div>"
+    )
+
+
+def _bars_html(block: Bars) -> str:
+    series = series_of(block.bars)
+    legend = ""
+    if len(series) > 1:
+        items = "".join(f'<li><i class="s{i % 6}"></i>{escape(name)}</li>' for i, name in enumerate(series))
+        legend = f'<ul class="legend">{items}</ul>'
+    rows = []
+    for bar in block.bars:
+        label = escape(bar.label)
+        if bar.language is not None:
+            native = native_name(bar.language)
+            label += f" {_foreign(bar.language, native, 'small')}" if native != bar.label else ""
+        if bar.note:
+            label += f' <small class="note">{escape(bar.note)}</small>'
+        drawn = "".join(_measure_html(m, block, series.index(m.series)) for m in bar.measures)
+        values = "<br>".join(_measure_text(m, block) for m in bar.measures)
+        rows.append(
+            f'<tr><th scope="row">{label}</th><td class="track" aria-hidden="true">{drawn}</td>'
+            f'<td class="number">{values}</td></tr>'
+        )
+    body = "\n".join(rows)
+    return (
+        f"<figure><figcaption>{escape(block.caption)}</figcaption>{legend}"
+        f'<table class="bars"><thead class="unseen"><tr><th scope="col">name</th><th scope="col">bar</th>'
+        f'<th scope="col">value (interval)</th></tr></thead><tbody>\n{body}\n</tbody></table></figure>'
+    )
+
+
+def _measure_html(measure: Measure, block: Bars, series: int) -> str:
+    def place(value: float) -> float:
+        return 100 * min(max(value / block.maximum, 0.0), 1.0)
+
+    if not math.isfinite(measure.value):
+        return '<div class="lane"></div>'
+    whisker = ""
+    if has_interval(measure):
+        low, high = place(measure.low), place(measure.high)
+        whisker = f'<span class="whisker" style="left:{low:.2f}%;width:{high - low:.2f}%"></span>'
+    return (
+        f'<div class="lane"><span class="bar s{series % 6}" style="width:{place(measure.value):.2f}%"></span>'
+        f"{whisker}</div>"
+    )
+
+
+def _measure_text(measure: Measure, block: Bars) -> str:
+    text = escape(format_value(measure.value, percent=block.percent))
+    if has_interval(measure):
+        low, high = (format_value(end, percent=block.percent).removesuffix(" %") for end in (measure.low, measure.high))
+        text += f' <small class="note">{low}–{high}</small>'
+    return text
+
+
+def _card_html(card: Card) -> str:
+    picture = ""
+    if card.image is not None:
+        picture = f'<img src="{_data_uri(card.image)}" alt="{escape(card.alt)}">'
+    items = "\n".join(map(_text_html, card.texts))
+    caption = f"<p>{escape(card.caption)}</p>" if card.caption else ""
+    return f"<figure>{picture}<figcaption>{caption}<dl>\n{items}\n</dl></figcaption></figure>"
+
+
+def _text_html(text: Text) -> str:
+    mark = ""
+    if text.status is not None:
+        sign, said = MARKS[text.status]
+        mark = f'<span class="{text.status}" role="img" aria-label="{said}">{sign}</span> '
+    words = _foreign(text.language, text.text) if text.text else '<span class="note">(empty)</span>'
+    note = f' <small class="note" dir="auto">{escape(text.note)}</small>' if text.note else ""
+    return f"<dt>{escape(english_name(text.language))}</dt><dd>{mark}{words}{note}</dd>"
+
+
+def _bcp47(code: str) -> str:
+    from visiglot.languages import language
+
+    return language(code).bcp47
+
+
+def _foreign(code: str, text: str, kind: str = "span") -> str:
+    return f'<{kind} lang="{escape(_bcp47(code))}" dir="auto">{escape(text)}</{kind}>'
+
+
+def _data_uri(image: bytes) -> str:
+    kind = next((kind for magic, kind in _KINDS if image.startswith(magic)), None)
+    if kind is None and image[:4] == b"RIFF" and image[8:12] == b"WEBP":
+        kind = "image/webp"
+    if kind is None:
+        raise ImageError(
+            f"a picture of {len(image)} bytes for a page is no PNG, JPEG, GIF or WebP (it starts with {image[:8]!r})",
+            hint="Re-encode it as PNG before it is put on the page.",
+        )
+    return f"data:{kind};base64,{base64.b64encode(image).decode('ascii')}"

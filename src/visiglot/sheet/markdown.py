@@ -1,0 +1,87 @@
+"""Blocks -> Markdown, pictures left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from visiglot.sheet.blocks import (
+    MARKS,
+    Bars,
+    Block,
+    Card,
+    Cards,
+    Code,
+    Heading,
+    Measure,
+    Paragraph,
+    Table,
+    english_name,
+    format_value,
+    has_interval,
+    series_of,
+)
+
+
+def page_markdown(title: str, summary: str, blocks: Sequence[Block]) -> str:
+    """The whole document."""
+    parts = [f"# {_md(title)}", *([_md(summary)] if summary else []), *map(_block_markdown, blocks)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _md(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    flat = " ".join(text.split())
+    for sign in "\\`*_[]<>|#":
+        flat = flat.replace(sign, "\\" + sign)
+    return flat
+
+
+def _block_markdown(block: Block) -> str:
+    match block:
+        case Heading(level, text):
+            return f"{'#' * level} {_md(text)}"
+        case Paragraph(text):
+            return _md(text)
+        case Code(text):
+            fence = "```"
+            while fence in text:
+                fence += "`"
+            return f"{fence}text\n{text}\n{fence}"
+        case Table():
+            return f"{_md(block.caption)}\n\n" + _grid(block.columns, block.rows, block.numeric)
+        case Bars(bars, caption):
+            series = series_of(bars)
+            rows = []
+            for bar in bars:
+                by_series = {m.series: m for m in bar.measures}
+                cells = [_interval(by_series.get(name), block) for name in series]
+                rows.append((f"{bar.label} ({bar.note})" if bar.note else bar.label, *cells))
+            heads = tuple(name or "value" for name in series)
+            return f"{_md(caption)}\n\n" + _grid(("", *heads), rows, frozenset(range(1, len(heads) + 1)))
+        case Cards(cards):
+            return "\n\n".join(map(_card_markdown, cards))
+
+
+def _interval(measure: Measure | None, block: Bars) -> str:
+    if measure is None:
+        return "–"
+    text = format_value(measure.value, percent=block.percent)
+    if has_interval(measure):
+        low, high = (format_value(end, percent=block.percent).removesuffix(" %") for end in (measure.low, measure.high))
+        text += f" ({low}–{high})"
+    return text
+
+
+def _grid(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: frozenset[int]) -> str:
+    rule = ["---:" if i in numeric else "---" for i in range(len(columns))]
+    lines = [[_md(c) for c in columns], rule, *([_md(c) for c in row] for row in rows)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def _card_markdown(card: Card) -> str:
+    lines = [f"**{_md(card.caption or card.alt)}**", ""]
+    for text in card.texts:
+        mark = f"{MARKS[text.status][0]} " if text.status is not None else ""
+        note = f" ({_md(text.note)})" if text.note else ""
+        lines.append(f"- {_md(english_name(text.language))}: {mark}{_md(text.text) or '(empty)'}{note}")
+    return "\n".join(lines)
