@@ -1,0 +1,424 @@
+"""Assembling a model from its parts, and loading a whole one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers import CONFIG_MAPPING, AutoConfig, AutoImageProcessor, AutoTokenizer, BlipImageProcessorPil
+
+from visiglot.config import ModelSection, TokenizerSection
+from visiglot.errors import CheckpointError, ConfigError, ModelError, UnknownNameError
+from visiglot.models import language_model as lm
+from visiglot.models.config import VisiglotConfig
+from visiglot.models.connectors import CONNECTORS
+from visiglot.models.families import family
+from visiglot.models.parts import count
+from visiglot.models.processor import IMAGE_TOKEN, VisiglotProcessor
+from visiglot.models.runs import resolve_model
+from visiglot.models.tokenizer import train_tokenizer
+from visiglot.models.vision import VisionEncoder, encoder_class, image_size_of, measure
+from visiglot.models.vlm import VisionLanguageModel, inject_lora
+
+
+@dataclass
+class Built:
+    """A model, its processor, and what happened while it was assembled, a line each."""
+
+    model: VisionLanguageModel
+    processor: VisiglotProcessor
+    report: list[str] = field(default_factory=list)
+
+
+def build_model(
+    section: ModelSection,
+    *,
+    languages: Sequence[str],
+    seed: int,
+    texts: Callable[[], Iterable[str]] | None = None,
+) -> Built:
+    """Assemble a model as a recipe's `model` section says.
+
+    Args:
+        section: the recipe's `model`.
+        languages: FLORES-200 codes for the model's card.
+        seed: of every freshly initialised weight; the global generator is left as it was.
+        texts: gives the texts to train a tokenizer on, when the section asks for one.
+
+    Raises:
+        ConfigError, ModelError, CheckpointError: a part can't be built or loaded.
+    """
+    report: list[str] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        vision, image_processor = _vision(section, report)
+        llm, tokenizer, lora = _language_model(section, texts, report)
+        size = _image_size(section, vision, image_processor)
+        image_processor = _image_processor(section, image_processor, size)
+        features = measure(vision, size)
+        vision_width, num_patches = features.patches.shape[2], features.patches.shape[1]
+        text_config = llm.config.get_text_config()
+        described = {"type": section.connector.type, "vision_width": vision_width, "options": section.connector.options}
+        try:
+            connector = CONNECTORS.get(section.connector.type)(
+                vision_width, text_config.hidden_size, **section.connector.options
+            )
+        except (TypeError, UnknownNameError) as error:
+            raise ConfigError("model.connector", [str(error).replace("\n", " ")]) from error
+        _match_scale(connector, llm)
+        if section.connector.from_ is not None:
+            report += _load_connector(connector, section)
+        else:
+            report.append(f"connector: {section.connector.type}, new, {_size(connector)}")
+    tokens = connector.num_tokens(num_patches, features.grid)
+    image_token_id = _image_token_id(tokenizer, text_config.vocab_size)
+    config = VisiglotConfig(
+        vision_config=vision.model.config,
+        text_config=llm.config,
+        connector=described,
+        vision_layer=section.vision.layer,
+        tokens_per_image=tokens,
+        image_token_id=image_token_id,
+        lora=lora,
+        languages=list(languages),
+        template=section.prompt.template or family(llm.config.model_type).template,
+        max_length=section.prompt.max_length,
+    )
+    with torch.device("meta"):
+        model = VisionLanguageModel(config)
+    model.vision, model.connector, model.language_model = vision, connector, llm
+    lm.check_head(llm)
+    model.generation_config = llm.generation_config
+    processor = VisiglotProcessor(
+        image_processor,
+        tokenizer,
+        image_token_id=image_token_id,
+        tokens_per_image=tokens,
+        layout=config.layout,
+        family=llm.config.model_type,
+        template=config.template,
+        max_length=config.max_length,
+    )
+    report.append(f"{tokens} image tokens a picture of {size} px ({num_patches} patches)")
+    return Built(model, processor, report)
+
+
+def load_model(
+    name: str, *, device: str = "auto", dtype: str = "auto"
+) -> tuple[VisionLanguageModel, VisiglotProcessor]:
+    """A model with its processor, ready to answer.
+
+    Args:
+        name: `nano`, a run, a run or model folder, or a hub id.
+        device: auto (a GPU if there is one), cpu, cuda or cuda:n.
+        dtype: auto (as saved), fp32 or bf16.
+
+    Raises:
+        CheckpointError: there is no such model, or it can't be read.
+    """
+    where = resolve_model(name)
+    config = _load_config(where)
+    if not isinstance(config, VisiglotConfig):
+        raise CheckpointError(
+            f"{where} is a {config.model_type!r} model, not one of Visiglot's",
+            hint="Name its parts in a recipe (model.vision.from, model.language_model.from) and train a connector.",
+        )
+    dtypes = {"auto": "auto", "fp32": torch.float32, "bf16": torch.bfloat16}
+    if dtype not in dtypes:
+        raise UnknownNameError("dtype", dtype, dtypes)
+    model = VisionLanguageModel.from_pretrained(where, dtype=dtypes[dtype])
+    processor = VisiglotProcessor.from_pretrained(where)
+    return model.to(pick_device(device)).eval(), processor
+
+
+def pick_device(name: str) -> torch.device:
+    """auto, cpu, cuda or cuda:n -> a device. Raises ModelError when it isn't there."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"device {name!r} can't be used: {error}", hint="Use --device cpu, or see `visiglot doctor`."
+        ) from error
+    return device
+
+
+# --- parts -----------------------------------------------------------------------------------------------------------
+
+
+def _vision(section: ModelSection, report: list[str]) -> tuple[VisionEncoder, Any]:
+    source = section.vision
+    if source.from_ is None:
+        encoder = VisionEncoder(_config_of("model.vision", source.config), source.layer)
+        report.append(f"vision: {type(encoder.model).__name__}, new, {_size(encoder)}")
+        return encoder, None
+    where = resolve_model(source.from_)
+    config = _load_config(where)
+    if isinstance(config, VisiglotConfig):
+        encoder = VisionEncoder(config.vision_config, source.layer)
+        _fill(encoder, load_tensors(where, "vision."), where)
+        image_processor = VisiglotProcessor.from_pretrained(where).image_processor
+    else:
+        inner = config.to_dict().get("vision_config") and config.vision_config
+        encoder = VisionEncoder(inner or config, source.layer)
+        encoder.model = _stock(encoder_class(inner or config), where, inner)
+        try:
+            image_processor = AutoImageProcessor.from_pretrained(where)
+        except OSError:
+            image_processor = None
+    report.append(f"vision: {type(encoder.model).__name__} from {source.from_}, {_size(encoder)}")
+    return encoder, image_processor
+
+
+def _language_model(
+    section: ModelSection, texts: Callable[[], Iterable[str]] | None, report: list[str]
+) -> tuple[Any, Any, dict[str, Any] | None]:
+    source = section.language_model
+    where = None if source.from_ is None else resolve_model(source.from_)
+    lora = None
+    tokenizer = _tokenizer(section, where, texts, report)
+    if where is None:
+        config = _config_of("model.language_model", source.config, _token_ids(tokenizer))
+        llm = lm.build_llm(config)
+        report.append(f"language_model: {type(llm).__name__}, new, {_size(llm)}")
+        return llm, tokenizer, None
+    config = _load_config(where)
+    if isinstance(config, VisiglotConfig):
+        llm = lm.build_llm(config.text_config)
+        lora = config.lora
+        if lora is not None:
+            inject_lora(llm, lora)
+        _fill(llm, load_tensors(where, "language_model."), where)
+    else:
+        llm = _stock(lm.llm_class(config), where, None)
+    report.append(f"language_model: {type(llm).__name__} from {source.from_}, {_size(llm)}")
+    return llm, tokenizer, lora
+
+
+def _tokenizer(
+    section: ModelSection, where: str | None, texts: Callable[[], Iterable[str]] | None, report: list[str]
+) -> Any:
+    wanted = section.language_model.tokenizer
+    if isinstance(wanted, TokenizerSection):
+        if texts is None:
+            raise ModelError("model.language_model.tokenizer: a tokenizer is to be trained, but there are no texts")
+        tokenizer = train_tokenizer(texts(), wanted.vocabulary)
+        report.append(f"tokenizer: unigram with byte fallback, trained, {len(tokenizer)} pieces")
+        return tokenizer
+    folder = where if wanted is None else resolve_model(wanted)
+    if folder is None:
+        raise ConfigError(
+            "model.language_model",
+            ["tokenizer: is missing; a new language model needs a folder, a hub id or {vocabulary: N}"],
+        )
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder}: its tokenizer can't be read: {_first_line(error)}") from error
+
+
+def _token_ids(tokenizer: Any) -> dict[str, Any]:
+    """What a new LLM's config takes from its tokenizer; T5's family starts answers from the padding token."""
+    return {
+        "vocab_size": len(tokenizer),
+        "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "decoder_start_token_id": tokenizer.pad_token_id,
+    }
+
+
+def _config_of(where: str, values: dict[str, Any] | None, defaults: dict[str, Any] | None = None) -> Any:
+    """A Hugging Face config from a recipe's values; `defaults` fill the keys that the class has and nobody set."""
+    given = dict(values or {})
+    kind = given.pop("model_type", None)
+    if kind is None:
+        raise ConfigError(where, ["config.model_type: is missing; it names the Hugging Face config class"])
+    if kind not in CONFIG_MAPPING:
+        raise ConfigError(where, [str(UnknownNameError("model_type", kind, CONFIG_MAPPING.keys())).replace("\n", "; ")])
+    config_class = CONFIG_MAPPING[kind]
+    blank = config_class()
+    known = set(blank.to_dict())
+    if blank.is_encoder_decoder:
+        known.add("decoder_start_token_id")  # T5Config takes it without declaring it
+    unknown = [key for key in given if key not in known and key not in config_class.attribute_map]
+    if unknown:
+        problems = [str(UnknownNameError(f"key of {config_class.__name__}", key, known)) for key in unknown]
+        raise ConfigError(f"{where}.config", [problem.replace("\n", "; ") for problem in problems])
+    given = {key: value for key, value in (defaults or {}).items() if key in known} | given
+    try:
+        return config_class(**given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{where}.config", [_first_line(error)]) from error
+
+
+def _image_size(section: ModelSection, vision: VisionEncoder, image_processor: Any) -> int:
+    size = section.vision.image_size or image_size_of(vision.model.config)
+    if size is None and image_processor is not None:
+        size = image_processor.size["height"]
+    if size is None:
+        raise ConfigError(
+            "model.vision", [f"image_size: is missing; {type(vision.model).__name__} takes pictures of any size"]
+        )
+    return int(size)
+
+
+def _image_processor(section: ModelSection, found: Any, size: int) -> Any:
+    """The encoder's own preprocessing, or a plain one: bicubic to a square, then mean and std (default: CLIP's)."""
+    values: dict[str, Any] = {}
+    if section.vision.image_mean is not None:
+        values["image_mean"] = list(section.vision.image_mean)
+    if section.vision.image_std is not None:
+        values["image_std"] = list(section.vision.image_std)
+    if found is None:
+        return BlipImageProcessorPil(size={"height": size, "width": size}, **values)
+    if section.vision.image_size is not None:
+        found.size = {"height": size, "width": size}
+    for name, value in values.items():
+        setattr(found, name, value)
+    return found
+
+
+def _load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
+    """Fill a connector from another model, but for the paths that the recipe wants fresh or whose shapes differ."""
+    name = section.connector.from_
+    assert name is not None
+    where = resolve_model(name)
+    config = _load_config(where)
+    if not isinstance(config, VisiglotConfig):
+        raise CheckpointError(
+            f"{where} is a {config.model_type!r} model; a connector can be taken from Visiglot's only"
+        )
+    tensors = load_tensors(where, "connector.")
+    own = connector.state_dict()
+    fresh, problems = [], []
+    for key, value in own.items():
+        wanted_fresh = any(key == path or key.startswith(f"{path}.") for path in section.connector.fresh)
+        if wanted_fresh:
+            fresh.append(key)
+            tensors.pop(key, None)
+        elif key not in tensors:
+            problems.append(f"{key}: missing in {name}")
+        elif tensors[key].shape != value.shape:
+            if not key.startswith(("projection.", "pooled.")):
+                problems.append(f"{key}: {list(tensors[key].shape)} there, {list(value.shape)} here")
+            else:  # the LLM's width changed: these alone depend on it
+                fresh.append(key)
+                tensors.pop(key)
+    problems += [f"{key}: in {name} but not in this connector" for key in tensors if key not in own]
+    if problems:
+        raise CheckpointError(
+            f"the connector of {name} doesn't fit:\n  " + "\n  ".join(problems[:8]),
+            hint="Give model.connector the type and options of that model's connector.",
+        )
+    connector.load_state_dict(tensors, strict=False)  # what is fresh was named above, nothing else is missing
+    line = f"connector: {section.connector.type} from {name}, {_size(connector)}"
+    return [f"{line}; fresh: {', '.join(fresh)}" if fresh else line]
+
+
+def _match_scale(connector: nn.Module, llm: Any) -> None:
+    """Start a Q-Former's projections at the scale of the LLM's word embeddings.
+
+    Q-Former outputs and pooled features are near unit variance, while embeddings differ by orders of magnitude between
+    LLMs (T5's are near 1, Llama's near 0.02); a connector that starts far from them is slow to be read.
+    """
+    scale = llm.get_input_embeddings().weight.float().std().item()
+    for name in ("projection", "pooled"):
+        layer = dict(connector.named_children()).get(name)
+        if isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, std=scale * layer.in_features**-0.5)
+            nn.init.zeros_(layer.bias)
+
+
+def _image_token_id(tokenizer: Any, vocab_size: int) -> int:
+    """Id of the placeholder: the tokenizer's own if it has one, else the first id that no text uses.
+
+    It may lie beyond the embedding table: its row is never looked up, so nothing is resized and no head untied.
+    """
+    known = tokenizer.get_vocab().get(IMAGE_TOKEN)
+    return max(len(tokenizer), vocab_size) if known is None else int(known)
+
+
+# --- tensors ---------------------------------------------------------------------------------------------------------
+
+
+def load_tensors(where: str, prefix: str) -> dict[str, Tensor]:
+    """Tensors of a model folder whose names start with `prefix` (taken off), reading only the files that hold them.
+
+    Raises:
+        CheckpointError: a file is missing or broken, or none of its tensors has the prefix.
+    """
+    folder = Path(where)
+    index = folder / "model.safetensors.index.json"
+    try:
+        if index.is_file():
+            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            files = sorted({file for key, file in weight_map.items() if key.startswith(prefix)})
+        else:
+            files = ["model.safetensors"]
+        tensors: dict[str, Tensor] = {}
+        for file in files:
+            with safe_open(folder / file, framework="pt") as opened:
+                names = [key for key in opened.keys() if key.startswith(prefix)]  # noqa: SIM118 (safe_open is no dict)
+                tensors.update({key.removeprefix(prefix): opened.get_tensor(key) for key in names})
+    except Exception as error:  # safetensors raises its own, undocumented types
+        raise CheckpointError(f"{folder}: its weights can't be read: {_first_line(error)}") from error
+    if not tensors:
+        raise CheckpointError(f"{folder} holds no weights below {prefix!r}")
+    return tensors
+
+
+def _fill(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
+    """Load every tensor; what is missing must share its storage with something loaded (a tied head).
+
+    Raises:
+        CheckpointError: something else is missing, unexpected, or of another shape.
+    """
+    try:
+        result = module.load_state_dict(tensors, strict=False)  # both lists are checked below
+    except RuntimeError as error:
+        raise CheckpointError(f"{where}: weights of another shape: {error}") from error
+    state = module.state_dict(keep_vars=True)
+    filled = {state[key].data_ptr() for key in tensors if key in state}
+    missing = [key for key in result.missing_keys if state[key].data_ptr() not in filled]
+    if missing or result.unexpected_keys:
+        lines = [f"missing: {key}" for key in missing] + [f"unexpected: {key}" for key in result.unexpected_keys]
+        raise CheckpointError(f"{where}: weights don't fit:\n  " + "\n  ".join(lines[:8]))
+
+
+def _stock(kind: Any, where: str, config: Any) -> Any:
+    """A stock part of a folder or the hub."""
+    try:
+        loaded = kind.from_pretrained(where) if config is None else kind.from_pretrained(where, config=config)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{where}: {kind.__name__} can't be loaded: {_first_line(error)}",
+            hint="Check the name; without a network only folders and what the hub's cache holds can be loaded.",
+        ) from error
+    return loaded
+
+
+def _load_config(where: str) -> Any:
+    try:
+        return AutoConfig.from_pretrained(where)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"{where}: its config can't be read: {_first_line(error)}",
+            hint="Check the name; without a network only folders and what the hub's cache holds can be loaded.",
+        ) from error
+
+
+def _size(module: nn.Module) -> str:
+    return count(sum(parameter.numel() for parameter in module.parameters()))
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,51 @@
+"""Connectors: from the encoder's features to tokens in the LLM's embedding space.
+
+A new connector is one file that registers a `Connector` in `CONNECTORS`.
+
+Shapes: I pictures, S image slots, R = S with a context and I without one, N patches, K image tokens, Dv vision width,
+D LLM width, L text tokens.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from visiglot.registry import Registry
+from visiglot.types import TextContext, VisionFeatures
+
+
+class Connector(nn.Module):
+    """Base of all connectors.
+
+    Args:
+        vision_width: Dv.
+        text_width: D.
+    """
+
+    needs_context: ClassVar[bool] = False
+    """Whether the image tokens depend on the prompt. If so, `forward` gets a context and answers one entry a slot."""
+
+    def __init__(self, vision_width: int, text_width: int) -> None:
+        super().__init__()
+        self.vision_width = vision_width
+        self.text_width = text_width
+
+    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
+        """K for an encoder that gives `num_patches` patches (prefix tokens included) on `grid`."""
+        raise NotImplementedError
+
+    def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
+        """Features of I pictures -> image tokens [R, K, D]: R = I without a context, S with one."""
+        raise NotImplementedError
+
+
+CONNECTORS: Registry[type[Connector]] = Registry(
+    "connector",
+    modules=(
+        "visiglot.models.connectors.linear",
+        "visiglot.models.connectors.mlp",
+        "visiglot.models.connectors.qformer",
+    ),
+)

@@ -1,0 +1,76 @@
+"""BLIP-2's Q-Former: learned queries read the patches by cross-attention (arXiv 2301.12597).
+
+The Q-Former is transformers' own (`Blip2QFormerModel`), so weights of released BLIP-2 checkpoints fit. The paths
+`queries`, `qformer` and `projection` can be trained apart.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import Blip2QFormerConfig, Blip2QFormerModel
+
+from visiglot.errors import ModelError
+from visiglot.models.connectors import CONNECTORS, Connector
+from visiglot.types import TextContext, VisionFeatures
+
+
+@CONNECTORS.register("qformer")
+class QFormerConnector(Connector):
+    """Queries -> Q-Former -> one linear projection; K = `num_queries` + `pooled_tokens`.
+
+    Args:
+        num_queries: learned queries (BLIP-2: 32).
+        width, layers, heads, intermediate, cross_every, dropout: of the Q-Former (defaults: BLIP-2's).
+        pooled_tokens: further image tokens made from the pooled vector by one linear layer; BLIP-2 has none. They give
+            a small model a direct path from what a contrastive stage learned.
+    """
+
+    def __init__(
+        self,
+        vision_width: int,
+        text_width: int,
+        *,
+        num_queries: int = 32,
+        width: int = 768,
+        layers: int = 12,
+        heads: int = 12,
+        intermediate: int | None = None,
+        cross_every: int = 2,
+        dropout: float = 0.1,
+        pooled_tokens: int = 0,
+    ) -> None:
+        super().__init__(vision_width, text_width)
+        if width % heads:
+            raise ModelError(f"connector qformer: width {width} is no multiple of heads {heads}")
+        self.num_queries = num_queries
+        self.pooled_tokens = pooled_tokens
+        config = Blip2QFormerConfig(
+            hidden_size=width,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            intermediate_size=intermediate or 4 * width,
+            cross_attention_frequency=cross_every,
+            encoder_hidden_size=vision_width,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+        )
+        self.queries = nn.Parameter(torch.empty(1, num_queries, width).normal_(std=config.initializer_range))
+        self.qformer = Blip2QFormerModel._from_config(config)
+        self.projection = nn.Linear(width, text_width)
+        self.pooled = nn.Linear(vision_width, pooled_tokens * text_width) if pooled_tokens else None
+
+    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
+        return self.num_queries + self.pooled_tokens
+
+    def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
+        """[I, N, Dv] -> [I, K, D]."""
+        count = features.patches.shape[0]
+        read = self.qformer(
+            query_embeds=self.queries.expand(count, -1, -1), encoder_hidden_states=features.patches
+        ).last_hidden_state
+        tokens: Tensor = self.projection(read)
+        if self.pooled is not None:
+            extra = self.pooled(features.pooled).unflatten(1, (self.pooled_tokens, self.text_width))
+            tokens = torch.cat([tokens, extra], dim=1)
+        return tokens

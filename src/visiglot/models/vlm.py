@@ -1,0 +1,273 @@
+"""The vision-language model: encoder -> connector -> LLM, each of them stock.
+
+Forward, in four steps:
+    1. the encoder turns each picture into patches and a pooled vector (once, however many rows show it);
+    2. the connector turns them into K image tokens, with a look at the prompt if it wants one;
+    3. the image tokens replace the placeholders in the rows' word embeddings;
+    4. the LLM reads the rows: a causal LLM in one sequence, an encoder-decoder with its encoder.
+
+Shapes: I pictures, S image slots, R rows, N patches, K image tokens, L tokens, T target tokens, P supervised positions,
+D LLM width, Dv vision width, V vocabulary, H and W pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from peft import LoraConfig, inject_adapter_in_model
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from visiglot.errors import ModelError, PromptError
+from visiglot.models import language_model as lm
+from visiglot.models.config import VisiglotConfig
+from visiglot.models.connectors import CONNECTORS, Connector
+from visiglot.models.vision import VisionEncoder
+from visiglot.types import IGNORE, Batch, Layout, TextContext, VisionFeatures
+
+
+@dataclass
+class VLMOutput(ModelOutput):  # type: ignore[misc]
+    """Mean loss over the supervised tokens (None without labels) and logits [R, L or T, V]."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class TargetStates:
+    """What the head reads at the supervised positions: states [P, D], labels [P], the row of each [P]."""
+
+    states: Tensor
+    labels: Tensor
+    rows: Tensor
+
+
+class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
+    """A vision encoder, a connector and an LLM.
+
+    `vision.model` and `language_model` are stock transformers modules with their own key names; low-rank layers, when
+    `config.lora` is set, sit inside the LLM and are saved with it.
+    """
+
+    config_class = VisiglotConfig
+    base_model_prefix = ""
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_attention_backend = True
+    input_modalities: ClassVar[tuple[str, ...]] = ("image", "text")
+
+    def __init__(self, config: VisiglotConfig) -> None:
+        super().__init__(config)
+        self.vision = VisionEncoder(config.vision_config, config.vision_layer)
+        described = config.connector
+        self.connector: Connector = CONNECTORS.get(described["type"])(
+            described["vision_width"], config.text_width, **described["options"]
+        )
+        self.language_model = lm.build_llm(config.text_config)
+        if config.lora is not None:
+            inject_lora(self.language_model, config.lora)
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Nothing: the encoder, the Q-Former and the LLM initialise themselves, linear layers as PyTorch does."""
+
+    @property
+    def layout(self) -> Layout:
+        return self.config.layout  # type: ignore[no-any-return]
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.language_model.get_input_embeddings()  # type: ignore[no-any-return]
+
+    def get_output_embeddings(self) -> nn.Module:
+        return self.language_model.get_output_embeddings()  # type: ignore[no-any-return]
+
+    # --- step 1: pictures ---
+
+    def encode_images(self, pixel_values: Tensor) -> VisionFeatures:
+        """Features of pictures [I, 3, H, W]."""
+        features: VisionFeatures = self.vision(pixel_values.to(next(self.vision.parameters()).dtype))
+        return features
+
+    # --- step 2: image tokens ---
+
+    def image_tokens(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
+        """Features of I pictures -> [I, K, D], or [S, K, D] for a connector that reads the prompt."""
+        dtype = next(self.connector.parameters()).dtype
+        if not torch.is_autocast_enabled(features.patches.device.type) and features.patches.dtype != dtype:
+            features = VisionFeatures(features.patches.to(dtype), features.pooled.to(dtype), features.grid)
+        tokens: Tensor = self.connector(features, context)
+        return tokens
+
+    # --- step 3: rows ---
+
+    def embed(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        *,
+        pixel_values: Tensor | None = None,
+        features: VisionFeatures | None = None,
+        slot_image: Tensor | None = None,
+        slot_row: Tensor | None = None,
+    ) -> Tensor:
+        """Word embeddings with the pictures' tokens in place.
+
+        Args:
+            input_ids, attention_mask: [R, L].
+            pixel_values: [I, 3, H, W], or `features` of the I pictures; neither when no row shows one.
+            slot_image, slot_row: [S], the picture and the row of each slot, rows in order and slots in text order.
+                Default: picture i stands in row i.
+
+        Returns:
+            [R, L, D].
+
+        Raises:
+            PromptError: a row's placeholders and its pictures don't match.
+        """
+        is_image = (input_ids == self.config.image_token_id) & attention_mask.bool()
+        table = self.language_model.get_input_embeddings()
+        embeddings: Tensor = table(input_ids.masked_fill(input_ids == self.config.image_token_id, 0))
+        if features is None and pixel_values is not None:
+            features = self.encode_images(pixel_values)
+        if slot_image is None or slot_row is None:
+            count = 0 if features is None else features.patches.shape[0]
+            slot_image = slot_row = torch.arange(count, device=input_ids.device)
+        self._check_slots(is_image, slot_row)
+        if features is None or slot_image.numel() == 0:
+            return embeddings
+        if self.connector.needs_context:
+            seen = (attention_mask.bool() & ~is_image)[slot_row]
+            tokens = self.image_tokens(features, TextContext(embeddings[slot_row], seen, slot_image))
+        else:
+            tokens = self.image_tokens(features)[slot_image]
+        # slots are in row-major text order, and so are the placeholders
+        return embeddings.masked_scatter(is_image[..., None], tokens.to(embeddings.dtype))
+
+    def _check_slots(self, is_image: Tensor, slot_row: Tensor) -> None:
+        per_image = self.config.tokens_per_image
+        held = is_image.sum(1)
+        slots = torch.bincount(slot_row, minlength=is_image.shape[0])
+        if slots.numel() > is_image.shape[0] or not torch.equal(held, slots * per_image):
+            row = int((held != slots[: held.numel()] * per_image).nonzero()[0]) if slots.numel() == held.numel() else -1
+            found, pictures = (int(held[row]), int(slots[row])) if row >= 0 else (int(held.sum()), slot_row.numel())
+            raise PromptError(
+                f"row {row}: the prompt holds {found} image tokens, its {pictures} picture(s) make "
+                f"{pictures * per_image} ({per_image} each)",
+                hint="Render prompts with this model's processor (processor.spec()); one placeholder run a picture.",
+            )
+        if slot_row.numel() > 1 and bool((slot_row[1:] < slot_row[:-1]).any()):
+            raise PromptError("image slots must be in the order of their rows", hint="Use visiglot.data.collate.")
+
+    # --- step 4: the LLM ---
+
+    def target_states(self, batch: Batch) -> TargetStates:
+        """Hidden states at the supervised positions of a batch, so that the head need not run anywhere else."""
+        embeddings = self.embed(
+            batch.input_ids,
+            batch.attention_mask,
+            pixel_values=batch.pixel_values,
+            features=batch.features,
+            slot_image=batch.slot_image,
+            slot_row=batch.slot_row,
+        )
+        if self.layout == "seq2seq":
+            encoded = lm.encoder_states(self.language_model, embeddings, batch.attention_mask)
+            hidden = lm.decoder_states(self.language_model, encoded, batch.attention_mask, batch.labels)
+            labels = batch.labels
+        else:
+            hidden = lm.causal_states(self.language_model, embeddings, batch.attention_mask)[:, :-1]
+            labels = batch.labels[:, 1:]
+        supervised = labels != IGNORE
+        return TargetStates(hidden[supervised], labels[supervised], supervised.nonzero()[:, 0])
+
+    def head(self, states: Tensor) -> Tensor:
+        """[..., D] -> logits [..., V], as the LLM itself computes them."""
+        return lm.logits_of(self.language_model, states)
+
+    def text_states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Mean over the tokens of the LLM's view of plain text (its encoder's, if it has one): [R, L] -> [R, D]."""
+        embeddings = self.language_model.get_input_embeddings()(input_ids)
+        read = lm.encoder_states if self.layout == "seq2seq" else lm.causal_states
+        hidden = read(self.language_model, embeddings, attention_mask)
+        weight = attention_mask[..., None].to(hidden.dtype)
+        return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        features: VisionFeatures | None = None,
+        slot_image: Tensor | None = None,
+        slot_row: Tensor | None = None,
+        decoder_input_ids: Tensor | None = None,
+    ) -> VLMOutput:
+        """Logits at every position, and the mean loss over supervised tokens when `labels` are given.
+
+        Args are those of `embed` and `Batch`. For an encoder-decoder give `labels` or `decoder_input_ids` [R, T].
+        Training uses `target_states` and `head`, which never hold all logits.
+        """
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        embeddings = self.embed(
+            input_ids,
+            attention_mask,
+            pixel_values=pixel_values,
+            features=features,
+            slot_image=slot_image,
+            slot_row=slot_row,
+        )
+        if self.layout == "seq2seq":
+            if decoder_input_ids is None:
+                if labels is None:
+                    raise PromptError("an encoder-decoder needs `labels` or `decoder_input_ids`")
+                decoder_input_ids = lm.shift_right(self.language_model, labels)
+            arguments: dict[str, Any] = {"decoder_input_ids": decoder_input_ids}
+        else:
+            positions = lm.takes(type(self.language_model), "position_ids")
+            arguments = {"position_ids": lm.position_ids(attention_mask)} if positions else {}
+        logits: Tensor = self.language_model(
+            inputs_embeds=embeddings, attention_mask=attention_mask, use_cache=False, **arguments
+        ).logits
+        if labels is None:
+            return VLMOutput(logits=logits)
+        predicted, wanted = (logits, labels) if self.layout == "seq2seq" else (logits[:, :-1], labels[:, 1:])
+        loss = cross_entropy(predicted.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORE)
+        return VLMOutput(loss=loss, logits=logits)
+
+
+def inject_lora(llm: Any, lora: dict[str, Any]) -> None:
+    """Put low-rank layers into an LLM, in place (peft).
+
+    Args:
+        lora: {"rank", "alpha", "dropout", "targets": last names of linear layers}.
+
+    Raises:
+        ModelError: a target matches no layer.
+    """
+    present = set(lm.linear_targets(llm))
+    missing = [target for target in lora["targets"] if target not in present]
+    if missing:
+        raise ModelError(
+            f"lora: no linear layer of {type(llm).__name__} is called {', '.join(map(repr, missing))}",
+            hint=f"Its linear layers: {', '.join(sorted(present))}.",
+        )
+    head = llm.get_output_embeddings()
+    head_name = next((name for name, module in llm.named_modules() if module is head), None)
+    config = LoraConfig(
+        r=lora["rank"],
+        lora_alpha=lora["alpha"],
+        lora_dropout=lora["dropout"],
+        target_modules=list(lora["targets"]),
+        exclude_modules=None if head_name is None else [head_name],
+        bias="none",
+    )
+    inject_adapter_in_model(config, llm)
