@@ -11,6 +11,7 @@ anything else is a bug and keeps its traceback.
     │   ├── ImageError       a picture is missing, broken, too large or of a kind we don't read
     │   └── FetchError       a package of the built-in data can't be fetched or fails its hash
     ├── PromptError          text and pictures don't fit together (image tokens, turns, length)
+    │   └── TooLongError     an example has more tokens than the model takes; batches count it as a skip
     ├── ModelError           a model can't be assembled from its parts
     │   └── CheckpointError  a checkpoint is missing, incomplete, corrupt or can't be written
     ├── TrainingError        a run can't go on (no supervised tokens, a loss that isn't finite, another owner)
@@ -81,6 +82,10 @@ class FetchError(DataError):
 
 class PromptError(VisiglotError):
     """Text and pictures of one example don't fit together."""
+
+
+class TooLongError(PromptError):
+    """An example has more tokens than the model takes. Nothing is ever cut off to make it fit."""
 
 
 class ModelError(VisiglotError):

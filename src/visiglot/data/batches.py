@@ -1,0 +1,111 @@
+"""Steps of rows of similar length.
+
+A window of 32 steps is rendered, sorted by length with a little noise, and cut into steps, which are then shuffled.
+Padding shrinks, the order stays random beyond the window, and every step is a function of its number: a run that is
+resumed asks for the next one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from visiglot.data.ledger import Ledger
+from visiglot.data.mixture import Mixture
+from visiglot.errors import DataError, TooLongError
+from visiglot.render import render
+from visiglot.types import PromptSpec, Sample
+
+WINDOW = 32
+"""Steps that are sorted together."""
+
+JITTER = 0.1
+"""Lengths are sorted as if each were up to this share longer, so that equal lengths don't always meet."""
+
+
+class Batches:
+    """The rows of each optimiser step.
+
+    Args:
+        mixture: what is drawn; its length over `rows`, rounded up, is the number of steps.
+        spec: what rendering needs to know of the model.
+        rows: examples in one step, over all processes.
+        group_by_length: sort windows by length; otherwise steps follow the mixture's order.
+        seed: of the noise and of the order of a window's steps.
+        ledger: where too long examples are counted. A step then has fewer rows; the window shares the loss among its
+            steps. None: a too long example is an error.
+    """
+
+    def __init__(
+        self,
+        mixture: Mixture,
+        spec: PromptSpec,
+        *,
+        rows: int,
+        group_by_length: bool,
+        seed: int,
+        ledger: Ledger | None,
+    ) -> None:
+        assert rows > 0
+        self.mixture = mixture
+        self.spec = spec
+        self.rows = rows
+        self.seed = seed
+        self.ledger = ledger
+        self.window = WINDOW if group_by_length else 1
+        self._number = -1
+        self._steps: list[list[Sample]] = []
+        self._counted: set[int] = set()
+
+    def __len__(self) -> int:
+        return -(-len(self.mixture) // self.rows)
+
+    def step(self, n: int) -> list[Sample]:
+        """The rows of step `n`, sorted by length when grouped. Only the step's window is rendered, and kept.
+
+        Raises:
+            PromptError: an example can't be rendered.
+            DataError: too many examples are too long, or all of the step.
+        """
+        if not 0 <= n < len(self):
+            raise IndexError(f"there are {len(self)} steps, there is no number {n}")
+        number, place = divmod(n, self.window)
+        if number != self._number:
+            self._steps = self._load(number)
+            self._number = number
+        samples = self._steps[place]
+        if not samples:
+            raise DataError(
+                f"step {n} has no rows left: every example was longer than {self.spec.max_length} tokens",
+                hint="Raise model.prompt.max_length.",
+            )
+        return samples
+
+    def _load(self, number: int) -> list[list[Sample]]:
+        first = number * self.window
+        steps = min(self.window, len(self) - first)
+        samples = self._render(number, first * self.rows, min((first + steps) * self.rows, len(self.mixture)))
+        if steps == 1:
+            return [samples]
+        random = np.random.default_rng([self.seed, number])
+        lengths = np.array([len(s.ids) + (len(s.labels) if self.spec.layout == "seq2seq" else 0) for s in samples])
+        order = np.argsort(lengths * (1 + JITTER * random.random(len(lengths))), kind="stable")
+        cut = np.array_split(order, steps)
+        return [[samples[i] for i in cut[k]] for k in random.permutation(steps)]
+
+    def _render(self, number: int, start: int, stop: int) -> list[Sample]:
+        samples = []
+        skipped: list[tuple[str, str]] = []
+        for k in range(start, stop):
+            example = self.mixture[k]
+            try:
+                samples.append(render(example, self.spec))
+            except TooLongError as error:
+                if self.ledger is None:
+                    raise
+                skipped.append((example.id, error.message))
+        if self.ledger is not None and number not in self._counted:
+            self._counted.add(number)
+            self.ledger.count(stop - start)
+            for example_id, message in skipped:
+                self.ledger.skip(example_id, "too long", message)
+        return samples

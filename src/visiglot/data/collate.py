@@ -1,0 +1,110 @@
+"""Samples -> Batch: padding, and each picture once.
+
+R rows, L tokens, T target tokens, S image slots, I pictures
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from visiglot.errors import ImageError
+from visiglot.types import IGNORE, Batch, ImageRef, PromptSpec, Sample, VisionFeatures
+
+Side = Literal["left", "right"]
+
+
+def collate(
+    samples: Sequence[Sample],
+    spec: PromptSpec,
+    *,
+    padding_side: Side = "right",
+    pixels: Callable[[Sequence[ImageRef]], Tensor] | None = None,
+    features: Callable[[Sequence[ImageRef]], VisionFeatures] | None = None,
+) -> Batch:
+    """Pad rows to the longest, and look each picture up once however many rows show it.
+
+    Args:
+        samples: R rendered examples, at least one. Rows rendered for completion have no labels: causal rows get IGNORE
+            everywhere, seq2seq rows get none (T = 0).
+        spec: that they were rendered with.
+        padding_side: of the prompts, and of causal labels, which stay aligned with them; seq2seq labels are always
+            padded on the right.
+        pixels: the pictures' pixel values [I, 3, H, W].
+        features: the pictures' cached features; exactly one of the two is given when there are pictures.
+
+    Raises:
+        ImageError: a picture can't be read.
+    """
+    assert samples, "a batch needs at least one row"
+    length = max(len(sample.ids) for sample in samples)
+    ids = [_pad(sample.ids, length, spec.pad_id, padding_side) for sample in samples]
+    mask = [_pad([1] * len(sample.ids), length, 0, padding_side) for sample in samples]
+    if spec.layout == "causal":
+        labels = [_pad(sample.labels or [IGNORE] * len(sample.ids), length, IGNORE, padding_side) for sample in samples]
+    else:
+        targets = max(len(sample.labels) for sample in samples)
+        labels = [_pad(sample.labels, targets, IGNORE, "right") for sample in samples]
+    pictures, slot_image, slot_row = _slots(samples)
+    pixel_values, found = _look_up(pictures, pixels, features)
+    return Batch(
+        input_ids=torch.tensor(ids, dtype=torch.long),
+        attention_mask=torch.tensor(mask, dtype=torch.long),
+        labels=torch.tensor(labels, dtype=torch.long),
+        slot_image=torch.tensor(slot_image, dtype=torch.long),
+        slot_row=torch.tensor(slot_row, dtype=torch.long),
+        ids=tuple(sample.id for sample in samples),
+        languages=tuple(sample.language for sample in samples),
+        tasks=tuple(sample.task for sample in samples),
+        pixel_values=pixel_values,
+        features=found,
+    )
+
+
+def _pad(values: Sequence[int], length: int, filler: int, side: Side) -> list[int]:
+    padding = [filler] * (length - len(values))
+    return [*padding, *values] if side == "left" else [*values, *padding]
+
+
+def _slots(samples: Sequence[Sample]) -> tuple[list[ImageRef], list[int], list[int]]:
+    """The I different pictures in the order they are met, and picture and row of each of the S slots."""
+    numbers: dict[str, int] = {}
+    pictures: list[ImageRef] = []
+    slot_image: list[int] = []
+    slot_row: list[int] = []
+    for row, sample in enumerate(samples):
+        for ref in sample.images:
+            try:
+                key = ref.key
+            except OSError as error:
+                raise ImageError(
+                    f"example {sample.id}: picture {ref.name} can't be read: {error.strerror or error}",
+                    hint="Check the path and the folder it starts from.",
+                ) from error
+            if key not in numbers:
+                numbers[key] = len(pictures)
+                pictures.append(ref)
+            slot_image.append(numbers[key])
+            slot_row.append(row)
+    return pictures, slot_image, slot_row
+
+
+def _look_up(
+    pictures: Sequence[ImageRef],
+    pixels: Callable[[Sequence[ImageRef]], Tensor] | None,
+    features: Callable[[Sequence[ImageRef]], VisionFeatures] | None,
+) -> tuple[Tensor | None, VisionFeatures | None]:
+    if not pictures:
+        return None, None
+    assert (pixels is None) != (features is None), "pictures come as pixels or as features"
+    if features is not None:
+        found = features(pictures)
+        assert found.patches.shape[0] == len(pictures)
+        return None, found
+    assert pixels is not None
+    values = pixels(pictures)
+    assert values.shape[0] == len(pictures)
+    return values, None

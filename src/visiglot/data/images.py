@@ -1,0 +1,183 @@
+"""Reading pictures that nobody vouches for.
+
+The kind of a file is told by its first bytes, never by its name; size, frames and pixels are checked from the header
+before anything is decoded. A picture that can't be read whole is an error, never a grey or black square.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable
+from io import BytesIO
+from typing import cast
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    ImageOps,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from visiglot.errors import ImageError
+from visiglot.types import ImageRef
+
+MAX_PIXELS = 50_000_000
+MAX_BYTES = 64 * 2**20
+MAX_FRAMES = 1000
+"""Frames or pages a file may have; only the first is ever shown."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+_OPENERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+    "GIF": GifImagePlugin.GifImageFile,
+    "BMP": BmpImagePlugin.BmpImageFile,
+    "TIFF": TiffImagePlugin.TiffImageFile,
+}
+
+_SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+def load_image(ref: ImageRef, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
+    """Read a picture as 8-bit RGB, upright, its first frame, on white where it is transparent.
+
+    Args:
+        ref: the picture.
+        max_pixels: width times height that it may have.
+        max_bytes: encoded bytes that it may have.
+
+    Raises:
+        ImageError: missing, empty, too many bytes, pixels or frames, no format that is read, or broken.
+    """
+    data = _read(ref, max_bytes)
+    picture = _open(ref, data)
+    width, height = picture.size
+    if width * height > max_pixels:
+        raise ImageError(
+            f"picture {ref.name}: {width} x {height} pixels, the limit is {max_pixels:,} in all",
+            hint="Scale it down, or raise max_pixels if the picture can be trusted.",
+        )
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise ImageError(
+            f"picture {ref.name}: Pillow was told to accept truncated files, which would show a part as a whole",
+            hint="Some other code set PIL.ImageFile.LOAD_TRUNCATED_IMAGES; set it back to False.",
+        )
+    try:
+        frames = int(getattr(picture, "n_frames", 1))
+        if frames <= MAX_FRAMES:
+            picture.seek(0)
+            picture.load()
+            return _rgb(ref, ImageOps.exif_transpose(picture))
+    except ImageError:
+        raise
+    except Exception as error:  # a decoder fed with hostile bytes may raise anything
+        raise _broken(ref, picture.format, error) from error
+    raise ImageError(
+        f"picture {ref.name}: {frames} frames, the limit is {MAX_FRAMES}",
+        hint="Only the first frame is shown; save that one as a picture of its own.",
+    )
+
+
+def _read(ref: ImageRef, max_bytes: int) -> bytes:
+    """The encoded bytes, of which no more than the limit are ever read."""
+    if ref.data is not None:
+        data, size = ref.data, len(ref.data)
+    else:
+        assert ref.path is not None
+        try:
+            status = ref.path.stat()
+            if not stat.S_ISREG(status.st_mode):
+                raise ImageError(
+                    f"picture {ref.name}: {ref.path} is not a file", hint="Give the path of a picture file."
+                )
+            size = status.st_size
+            with ref.path.open("rb") as file:
+                data = file.read(max_bytes + 1)
+        except FileNotFoundError as error:
+            raise ImageError(
+                f"picture {ref.name}: there is no file {ref.path}", hint="Check the path and the folder it starts from."
+            ) from error
+        except OSError as error:
+            raise ImageError(
+                f"picture {ref.name}: {ref.path} can't be read: {error.strerror or error}",
+                hint="Check the file's permissions and its disk.",
+            ) from error
+    if max(size, len(data)) > max_bytes:
+        raise ImageError(
+            f"picture {ref.name}: {max(size, len(data)):,} bytes, the limit is {max_bytes:,}",
+            hint="Save it smaller, or raise max_bytes if the picture can be trusted.",
+        )
+    if not data:
+        raise ImageError(f"picture {ref.name}: the file is empty", hint="Copy or fetch the picture again.")
+    return data
+
+
+def _open(ref: ImageRef, data: bytes) -> ImageFile.ImageFile:
+    """Read the header. The plugins are called directly, past Pillow's global limit on pixels: ours is per call."""
+    kind = _sniff(data)
+    if kind is None:
+        raise ImageError(
+            f"picture {ref.name}: no picture format that is read; the file begins with {data[:12]!r}",
+            hint=f"Convert it to one of {', '.join(FORMATS)}.",
+        )
+    try:
+        return _OPENERS[kind](BytesIO(data))
+    except Exception as error:  # a decoder fed with hostile bytes may raise anything
+        raise _broken(ref, kind, error) from error
+
+
+def _sniff(data: bytes) -> str | None:
+    """The format by the signature that each specification gives."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if data.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
+        return "WEBP"
+    if data.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if data.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
+        return "TIFF"
+    if data.startswith(b"BM"):
+        return "BMP"
+    return None
+
+
+def _rgb(ref: ImageRef, picture: Image.Image) -> Image.Image:
+    if picture.mode in _SIXTEEN_BIT:
+        picture = _eight_bit(picture)
+    if picture.mode in ("I", "F"):
+        raise ImageError(
+            f"picture {ref.name}: 32-bit samples (mode {picture.mode}), of which black and white aren't known",
+            hint="Convert it to 8 or 16 bits a channel.",
+        )
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    over = picture.convert("RGBA")
+    white = Image.new("RGBA", over.size, (255, 255, 255, 255))
+    return Image.alpha_composite(white, over).convert("RGB")
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """Scale 16-bit grey to 8 bits (65535 -> 255); Pillow's own conversion clips. A transparent value becomes alpha."""
+    samples = np.asarray(picture).astype(np.uint32)
+    grey = Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))
+    transparent = picture.info.get("transparency")
+    if transparent is not None:
+        grey.putalpha(Image.fromarray(np.where(samples == cast(int, transparent), 0, 255).astype(np.uint8)))
+    return grey
+
+
+def _broken(ref: ImageRef, kind: str | None, error: Exception) -> ImageError:
+    return ImageError(
+        f"picture {ref.name}: broken {kind}: {error or type(error).__name__}",
+        hint="Copy or fetch it again; if it opens elsewhere, save it anew as PNG or JPEG.",
+    )

@@ -1,0 +1,269 @@
+"""Examples in a Parquet file: everything an Example holds, pictures as bytes or as paths below a root."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from visiglot.data.source import SOURCES, Indices
+from visiglot.errors import DataError, MissingExtraError
+from visiglot.types import Example, ImageRef, ImageSlot, Message, Provenance
+
+if TYPE_CHECKING:
+    from pyarrow import Schema, Table
+
+ROWS_PER_GROUP = 64
+"""Rows that are read together. Few, since training reads in random order: one group of 50 kB pictures is 3 MB."""
+
+GROUPS_KEPT = 16
+
+FORMAT = "visiglot.examples.1"
+
+
+def _schema() -> Schema:
+    import pyarrow as pa
+
+    part = pa.struct([("text", pa.string()), ("image", pa.int32())])
+    message = pa.struct([("role", pa.string()), ("content", pa.list_(part))])
+    image = pa.struct([("name", pa.string()), ("path", pa.string()), ("data", pa.binary())])
+    provenance = pa.struct(
+        [("source", pa.string()), ("licence", pa.string()), ("engine", pa.string()), ("quality", pa.float64())]
+    )
+    return pa.schema(
+        [
+            ("id", pa.string()),
+            ("messages", pa.list_(message)),
+            ("language", pa.string()),
+            ("images", pa.list_(image)),
+            ("references", pa.list_(pa.string())),
+            ("provenance", provenance),
+            ("task", pa.string()),
+            ("group", pa.string()),
+        ],
+        metadata={"format": FORMAT},
+    )
+
+
+def write_examples(path: Path, examples: Iterable[Example], *, root: Path | None = None) -> int:
+    """Write examples and return how many there were. The file appears whole or not at all.
+
+    Pictures that are bytes go into the file; pictures that are paths stay where they are and are written relative to
+    `root`.
+
+    Args:
+        root: the folder below which all paths lie; default: the file's own folder.
+
+    Raises:
+        DataError: a picture lies outside `root`, or the file can't be written.
+        MissingExtraError: pyarrow isn't installed.
+    """
+    pa, pq = _pyarrow()
+    root = Path(os.path.abspath(root if root is not None else path.parent))
+    part = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    schema = _schema()
+    count = 0
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+            rows: list[dict[str, Any]] = []
+            for example in examples:
+                rows.append(_row(example, root))
+                if len(rows) == ROWS_PER_GROUP:
+                    writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                    rows.clear()
+                count += 1
+            if rows:
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+        os.replace(part, path)
+    except OSError as error:
+        raise DataError(
+            f"{path} can't be written: {error.strerror or error}",
+            hint="Free some space or correct the folder's permissions.",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return count
+
+
+class ParquetSource:
+    """The examples of a file that `write_examples` wrote. Rows are read when they are asked for.
+
+    Args:
+        path: the file.
+        root: where the pictures' relative paths start; default: the file's own folder.
+        languages: only these are in `by_language`; None: all.
+        name: what messages call the source; default: the file's name.
+
+    Raises:
+        DataError: the file is missing, broken, or not of this format.
+        MissingExtraError: pyarrow isn't installed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        root: Path | None = None,
+        languages: Sequence[str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        pa, pq = _pyarrow()
+        self.name = name or path.stem
+        self.path = path
+        self.root = (root if root is not None else path.parent).absolute()
+        try:
+            self._file = pq.ParquetFile(path, memory_map=True)
+            codes = self._file.read(columns=["language"]).column("language").to_numpy(zero_copy_only=False)
+        except FileNotFoundError as error:
+            raise DataError(f"there is no file {path}", hint="Check the path of the source.") from error
+        except (OSError, KeyError, pa.ArrowException) as error:
+            raise DataError(
+                f"{path} can't be read as Parquet: {error}", hint="Copy it again, or write it anew."
+            ) from error
+        if not self._file.schema_arrow.equals(_schema()):
+            missing = [field.name for field in _schema() if field not in list(self._file.schema_arrow)]
+            raise DataError(
+                f"{path} holds no examples: its columns are {', '.join(self._file.schema_arrow.names)}; missing or of "
+                f"another type: {', '.join(missing) or 'none, but there are more than belong'}",
+                hint="`visiglot.data.parquet_source.write_examples` writes such files.",
+            )
+        found = np.unique(codes)
+        wanted = [code for code in found if languages is None or code in languages]
+        self.by_language: Mapping[str, Indices] = {
+            str(code): np.flatnonzero(codes == code).astype(np.int32) for code in wanted
+        }
+        metadata = self._file.metadata
+        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self._starts = np.cumsum([0, *sizes])
+        self._groups: OrderedDict[int, Table] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: int) -> Example:
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.name} has {len(self)} examples, there is no number {index}")
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        row = self._group(number).slice(index - int(self._starts[number]), 1).to_pylist()[0]
+        return self._example(row)
+
+    def _group(self, number: int) -> Table:
+        with self._lock:
+            table = self._groups.get(number)
+            if table is None:
+                table = self._file.read_row_group(number)
+                self._groups[number] = table
+                if len(self._groups) > GROUPS_KEPT:
+                    self._groups.popitem(last=False)
+            self._groups.move_to_end(number)
+            return table
+
+    def _example(self, row: Mapping[str, Any]) -> Example:
+        where = f"{self.path}, example {row['id']}"
+        return Example(
+            id=row["id"],
+            messages=tuple(
+                Message(
+                    message["role"],
+                    tuple(p["text"] if p["image"] is None else ImageSlot(p["image"]) for p in message["content"]),
+                )
+                for message in row["messages"]
+            ),
+            language=row["language"],
+            images=tuple(
+                ImageRef(
+                    image["name"],
+                    path=None if image["path"] is None else resolve_below(self.root, image["path"], where=where),
+                    data=image["data"],
+                )
+                for image in row["images"]
+            ),
+            references=tuple(row["references"]),
+            provenance=None if row["provenance"] is None else Provenance(**row["provenance"]),
+            task=row["task"],
+            group=row["group"],
+        )
+
+
+def resolve_below(root: Path, relative: str, *, where: str) -> Path:
+    """`root / relative`, which must stay below `root`, symbolic links included.
+
+    Raises:
+        DataError: the path is absolute or leaves the root.
+    """
+    path = root / PurePosixPath(relative)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise DataError(
+            f"{where}: the picture's path {relative!r} leaves {root}",
+            hint="Paths in a data file are relative to its root and stay below it.",
+        )
+    return path
+
+
+@SOURCES.register("parquet")
+def build_parquet(
+    *, languages: Sequence[str], seed: int, path: str, root: str | None = None, name: str | None = None
+) -> ParquetSource:
+    """The table's entry. The order of a file's rows means nothing, so `seed` isn't used."""
+    return ParquetSource(
+        Path(path).expanduser(), root=Path(root).expanduser() if root else None, languages=languages, name=name
+    )
+
+
+def _row(example: Example, root: Path) -> dict[str, Any]:
+    provenance = example.provenance
+    return {
+        "id": example.id,
+        "messages": [
+            {
+                "role": message.role,
+                "content": [
+                    {"text": p, "image": None} if isinstance(p, str) else {"text": None, "image": p.index}
+                    for p in message.content
+                ],
+            }
+            for message in example.messages
+        ],
+        "language": example.language,
+        "images": [
+            {"name": ref.name, "path": None if ref.path is None else _relative(ref, root), "data": ref.data}
+            for ref in example.images
+        ],
+        "references": list(example.references),
+        "provenance": provenance
+        and {
+            "source": provenance.source,
+            "licence": provenance.licence,
+            "engine": provenance.engine,
+            "quality": provenance.quality,
+        },
+        "task": example.task,
+        "group": example.group,
+    }
+
+
+def _relative(ref: ImageRef, root: Path) -> str:
+    assert ref.path is not None
+    path = Path(os.path.abspath(ref.path))
+    if not path.is_relative_to(root):
+        raise DataError(
+            f"picture {ref.name}: {ref.path} isn't below {root}",
+            hint="Give write_examples a root above all pictures, or read the pictures into bytes.",
+        )
+    return path.relative_to(root).as_posix()
+
+
+def _pyarrow() -> tuple[Any, Any]:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("pyarrow", "train") from error
+    return pyarrow, pyarrow.parquet
