@@ -10,7 +10,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from visiglot.data.nano.fetch import Package, Progress, fetch_packages, load_pac
 from visiglot.data.nano.locales import language_of, locale_table
 from visiglot.data.nano.names import Name, Words, read_names, read_words
 from visiglot.data.nano.pictures import SIZE, find_drawings, read_drawings, render_picture
-from visiglot.data.nano.settings import NanoSettings, load_settings, settings_bytes
+from visiglot.data.nano.settings import NanoSettings, load_settings, resource
 from visiglot.data.parquet import write_rows
 from visiglot.errors import DataError
 
@@ -35,9 +34,10 @@ Row = dict[str, Any]
 
 def nano_dir() -> Path:
     """Where this version of the data set lives in the cache: its name changes with whatever it is made from."""
-    packages = resources.files("visiglot.data.nano").joinpath("packages.toml").read_bytes()
     locales = json.dumps(sorted(locale_table().items())).encode()
-    key = hashlib.sha256(b"\0".join((packages, settings_bytes(), locales, str(VERSION).encode()))).hexdigest()[:12]
+    key = hashlib.sha256(
+        b"\0".join((resource("packages.toml"), resource("nano.toml"), locales, str(VERSION).encode()))
+    ).hexdigest()[:12]
     return cache_dir() / "nano" / f"v{VERSION}-{key}"
 
 

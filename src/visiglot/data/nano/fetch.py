@@ -15,12 +15,14 @@ import sys
 import tarfile
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from visiglot.config import cache_dir
+from visiglot.data.nano.settings import resource
 from visiglot.errors import FetchError
 
 Progress = Callable[[str], None]
@@ -55,10 +57,11 @@ class Package:
         return f"{self.name.removeprefix('@').replace('/', '-')}-{self.version}.tgz"
 
 
-def load_packages() -> dict[str, Package]:
+@cache
+def load_packages() -> Mapping[str, Package]:
     """The pinned packages by name, in the order of packages.toml."""
-    text = resources.files("visiglot.data.nano").joinpath("packages.toml").read_text(encoding="utf-8")
-    return {row["name"]: Package(**row) for row in tomllib.loads(text)["package"]}
+    rows = tomllib.loads(resource("packages.toml").decode("utf-8"))["package"]
+    return MappingProxyType({row["name"]: Package(**row) for row in rows})
 
 
 def fetch_packages(

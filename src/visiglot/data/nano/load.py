@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,7 +29,11 @@ class Picture:
     licence: str
 
 
-@dataclass(frozen=True)
+COUNTRY_PREFIX_SHARE = 0.9
+"""Share of a language's country flags that must begin alike ("Flagge:") for the rest to count as the country."""
+
+
+@dataclass(frozen=True, eq=False)
 class NanoData:
     """Concepts, their pictures and their names.
 
@@ -61,6 +66,33 @@ class NanoData:
     def held_out(self) -> frozenset[str]:
         """Ids of the concepts no picture of which is ever trained on."""
         return frozenset(concept.id for concept in self.concepts.values() if concept.held_out)
+
+    @cached_property
+    def countries(self) -> Mapping[str, Mapping[str, str]]:
+        """By language: territory by concept of the country flags; empty where the flags' names don't begin alike."""
+        flags = [concept.id for concept in self.concepts.values() if concept.subgroup == "country-flag"]
+        return {
+            language: _countries({id: names[id].text for id in flags if id in names})
+            for language, names in self.names.items()
+        }
+
+
+def split_flag(name: str) -> tuple[str, str] | None:
+    """ "Flagge: Kenia" -> ("Flagge", "Kenia"); None for a name of another form. The colon may be full width."""
+    prefix, colon, country = name.replace("：", ":").partition(":")
+    if not colon or not prefix.strip() or not country.strip():
+        return None
+    return prefix.strip(), country.strip()
+
+
+def _countries(flags: Mapping[str, str]) -> dict[str, str]:
+    parts = {id: part for id, name in flags.items() if (part := split_flag(name))}
+    if not parts:
+        return {}
+    prefix, count = Counter(prefix for prefix, _ in parts.values()).most_common(1)[0]
+    if count < COUNTRY_PREFIX_SHARE * len(flags):
+        return {}
+    return {id: country for id, (own, country) in parts.items() if own == prefix}
 
 
 def load_nano(folder: Path | None = None) -> NanoData:

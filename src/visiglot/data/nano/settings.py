@@ -41,14 +41,15 @@ class NanoSettings:
         return tuple(name for name in self.styles if name != self.test_style)
 
 
-def settings_bytes() -> bytes:
-    return resources.files("visiglot.data.nano").joinpath("nano.toml").read_bytes()
+def resource(name: str) -> bytes:
+    """The bytes of a data file that stands next to this module."""
+    return resources.files("visiglot.data.nano").joinpath(name).read_bytes()
 
 
 @cache
 def load_settings() -> NanoSettings:
     """The settings that come with the package."""
-    table = tomllib.loads(settings_bytes().decode("utf-8"))
+    table = tomllib.loads(resource("nano.toml").decode("utf-8"))
     splits = table["splits"]
     return NanoSettings(
         least_names=table["least_names"],

@@ -1,0 +1,68 @@
+"""The words around a task's content: templates from prompts.toml, filled in one pass."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from visiglot.data.nano.settings import resource
+from visiglot.types import ImageSlot
+
+_FIELD = re.compile(r"\{([a-z_:]+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """The templates of one task."""
+
+    english: tuple[str, ...]
+    native: tuple[str, ...]
+
+
+@cache
+def load_prompts() -> Mapping[str, Prompts]:
+    """prompts.toml by task."""
+    table = tomllib.loads(resource("prompts.toml").decode("utf-8"))
+
+    def templates(task: str) -> Prompts:
+        row = table[task]
+        if "like" in row:
+            return templates(row["like"])
+        return Prompts(tuple(row["english"]), tuple(row.get("native", ())))
+
+    return {task: templates(task) for task in table}
+
+
+def fields_of(template: str) -> frozenset[str]:
+    return frozenset(_FIELD.findall(template))
+
+
+def usable(templates: Sequence[str], values: Mapping[str, str]) -> list[str]:
+    """Those templates whose fields, {image} apart, all have values."""
+    return [template for template in templates if fields_of(template) - {"image"} <= values.keys()]
+
+
+def fill(template: str, values: Mapping[str, str], standing: ImageSlot | str | None) -> tuple[str | ImageSlot, ...]:
+    """A message's content: `template` with its fields filled, and `standing` where {image} stands.
+
+    Args:
+        standing: the picture's slot, a text that stands for it, or None for nothing.
+    """
+    content: list[str | ImageSlot] = []
+    words = ""
+    at = 0
+    for match in _FIELD.finditer(template):
+        words += template[at : match.start()]
+        at = match.end()
+        if match[1] != "image":
+            words += values[match[1]]
+        elif isinstance(standing, ImageSlot):
+            content += [words, standing]
+            words = ""
+        elif standing is not None:
+            words += standing
+    words += template[at:]
+    return tuple(part for part in (*content, words) if part != "")
