@@ -1,0 +1,1 @@
+"""Evaluation in two stages with files between them: generate (slow, resumable) and score (pure)."""

@@ -1,0 +1,59 @@
+"""Percentile bootstrap intervals that resample groups, not rows.
+
+Answers about one thing (four drawings of one cat, its name in eighty languages) are right or wrong together; an
+interval that resamples single rows is then too narrow. So the groups are the units: each resample draws as many groups
+as there are, with replacement, and takes all rows of a group as often as it was drawn
+(Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+RESAMPLES = 1000
+LEVEL = 0.95
+SEED = 0
+_BLOCK = 4_000_000
+"""Draws held at a time: 32 MB."""
+
+
+def interval(
+    values: Array,
+    groups: Sequence[str],
+    reduce: Callable[[Array], Array],
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = SEED,
+) -> tuple[float, float]:
+    """The percentile interval of `reduce(sum of the units)`.
+
+    Args:
+        values: [U, S] sufficient statistics of U units.
+        groups: U names.
+        reduce: [..., S] -> [...].
+
+    Returns:
+        Lower and upper end, equal for equal arguments; NaN and NaN when there is no unit or only one group, from
+        which nothing about the spread can be learned.
+    """
+    names, index = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
+    count = len(names)
+    if count < 2:
+        return float("nan"), float("nan")
+    sums = np.zeros((count, values.shape[1]))
+    np.add.at(sums, index, values)
+    generator = np.random.default_rng(seed)
+    drawn: list[Array] = []
+    step = max(1, _BLOCK // count)
+    for start in range(0, resamples, step):
+        times = generator.multinomial(count, np.full(count, 1 / count), size=min(step, resamples - start))
+        drawn.append(reduce(times @ sums))
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(np.concatenate(drawn), [tail, 1 - tail])
+    return float(low), float(high)

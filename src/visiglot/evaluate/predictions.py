@@ -1,0 +1,157 @@
+"""Prediction and score files: one JSON object a line, UTF-8, in and out."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, asdict, fields
+from pathlib import Path
+from typing import Any
+
+from visiglot.errors import EvaluationError
+from visiglot.sheet import write_text
+from visiglot.types import Prediction, Score
+
+FOLDER = "predictions"
+PICTURES = "pictures"
+SCORES = "scores.jsonl"
+RUN = "run.json"
+
+
+def prediction_path(out: Path, benchmark: str, prompt_set: str, language: str) -> Path:
+    return out / FOLDER / f"{benchmark}.{prompt_set}.{language}.jsonl"
+
+
+def prediction_line(row: Prediction) -> str:
+    """One line, newline included. Line separators of Unicode inside texts are escaped."""
+    return _line(asdict(row))
+
+
+def read_predictions(path: Path, *, torn: bool = False) -> list[Prediction]:
+    """All rows of a prediction file.
+
+    Args:
+        torn: a last line without its end is left out (the file of a run that was killed).
+
+    Raises:
+        EvaluationError: the file can't be read, a line is no prediction, or an id is there twice.
+    """
+    rows: dict[str, Prediction] = {}
+    for where, values in _objects(path, torn=torn):
+        row = _prediction(values, where)
+        if row.id in rows:
+            raise EvaluationError(f"{where}: id {row.id!r} is there twice", hint="Keep one row for each id.")
+        rows[row.id] = row
+    return list(rows.values())
+
+
+def write_predictions(rows: Iterable[Prediction], path: Path) -> None:
+    """Replace the file by `rows`, atomically. Raises VisiglotError."""
+    write_text("".join(map(prediction_line, rows)), path)
+
+
+def read_folder(folder: Path) -> Iterator[tuple[Path, list[Prediction]]]:
+    """Every prediction file of an evaluation folder, in the order of the names.
+
+    Raises:
+        EvaluationError: there is none, or one can't be read.
+    """
+    paths = sorted((folder / FOLDER).glob("*.jsonl"))
+    if not paths:
+        raise EvaluationError(
+            f"no predictions in {folder / FOLDER}",
+            hint="`visiglot evaluate MODEL --out FOLDER` writes them; files are called "
+            "<benchmark>.<prompt set>.<language>.jsonl",
+        )
+    for path in paths:
+        yield path, read_predictions(path)
+
+
+def write_scores(scores: Iterable[Score], path: Path) -> None:
+    """Replace the file by `scores`, atomically; NaN is written as null. Raises VisiglotError."""
+    write_text("".join(_line({k: _finite(v) for k, v in asdict(score).items()}) for score in scores), path)
+
+
+def read_scores(path: Path) -> list[Score]:
+    """All rows of a score file.
+
+    Raises:
+        EvaluationError: the file can't be read or a line is no score.
+    """
+    scores = []
+    for where, values in _objects(path, torn=False):
+        for key in ("value", "low", "high"):
+            if values.get(key, 0) is None:
+                values[key] = math.nan
+        scores.append(Score(**_checked(Score, values, where)))
+    return scores
+
+
+def _finite(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _line(values: dict[str, Any]) -> str:
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
+    for sign in ("\u0085", "\u2028", "\u2029"):
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text + "\n"
+
+
+def _objects(path: Path, *, torn: bool) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where, object) of each line."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EvaluationError(f"{path} can't be read: {error.strerror or error}", hint="Check the path.") from error
+    lines = data.split(b"\n")
+    rest = lines.pop()
+    if rest and not torn:
+        lines.append(rest)
+    for number, line in enumerate(lines, 1):
+        where = f"{path}, line {number}"
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise EvaluationError(
+                f"{where} is no JSON: {error}",
+                hint="If the run was interrupted, run the same `visiglot evaluate` again: it keeps what is done.",
+            ) from error
+        if not isinstance(values, dict):
+            raise EvaluationError(f"{where} is a {type(values).__name__}, not an object", hint="One object a line.")
+        yield where, values
+
+
+def _checked(kind: type[Prediction] | type[Score], values: dict[str, Any], where: str) -> dict[str, Any]:
+    """`values` if its keys are those of `kind`."""
+    known = {f.name for f in fields(kind)}
+    needed = {f.name for f in fields(kind) if f.default is MISSING}
+    problems = [f"lacks {key!r}" for key in sorted(needed - values.keys())]
+    problems += [f"has {key!r}, which isn't known" for key in sorted(values.keys() - known)]
+    if problems:
+        raise EvaluationError(
+            f"{where} is no {kind.__name__.lower()}: it {', '.join(problems)}",
+            hint=f"Keys: {', '.join(sorted(known))}.",
+        )
+    return values
+
+
+def _prediction(values: dict[str, Any], where: str) -> Prediction:
+    checked = dict(_checked(Prediction, values, where))
+    references = checked["references"]
+    if not isinstance(references, list) or not all(isinstance(r, str) for r in references):
+        raise EvaluationError(f"{where}: `references` must be a list of texts, found {references!r}")
+    checked["references"] = tuple(references)
+    for key, value in checked.items():
+        empty = key in ("text", "error") and value is None
+        if key != "references" and not empty and not isinstance(value, str):
+            raise EvaluationError(f"{where}: `{key}` must be text, found {value!r}")
+    if (checked["text"] is None) == (checked["error"] is None):
+        raise EvaluationError(
+            f"{where}: exactly one of `text` and `error` must be null",
+            hint='A failed generation has an error and no text; an empty answer has the text "".',
+        )
+    return Prediction(**checked)
