@@ -1,0 +1,1 @@
+"""Training: `loop.fit` is the story, the rest are its paragraphs."""

@@ -1,0 +1,265 @@
+"""The run folder: checkpoints that are whole or not there, and one owner at a time.
+
+    <run>/recipe.yaml  log.jsonl  ledger.jsonl  run.lock
+    <run>/checkpoints/<stage>-<step>/manifest.json  model/  trainer/
+
+A checkpoint is written aside (`.<stage>-<step>.partial`), synced, described by its manifest and then renamed, so a
+folder under its final name is complete. `model/` alone loads with `from_pretrained`; `trainer/` holds what only the
+continuation needs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from visiglot.errors import CheckpointError, TrainingError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """How far a run has come: stage `stage_index` has made `step` steps."""
+
+    stage_index: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk."""
+
+    folder: Path
+    position: Position
+    stage: str
+    manifest: Mapping[str, Any]
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def trainer(self) -> Path:
+        return self.folder / "trainer"
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def checkpoints(run: Path) -> list[Checkpoint]:
+    """The checkpoints of a run that are complete, oldest first: their manifest is there and every file has its size."""
+    found = []
+    for path in sorted((run / "checkpoints").glob(f"[!.]*/{MANIFEST}")):
+        checkpoint = _read(path)
+        if checkpoint is not None:
+            found.append(checkpoint)
+    return sorted(found, key=lambda checkpoint: checkpoint.position)
+
+
+def last_complete(run: Path) -> Path | None:
+    """The folder of the newest complete checkpoint of a run; None when there is none."""
+    found = checkpoints(run)
+    return found[-1].folder if found else None
+
+
+def check_contents(checkpoint: Checkpoint) -> None:
+    """Compare every file with the hash that was taken of it when it was written.
+
+    Raises:
+        CheckpointError: a file is missing or has changed.
+    """
+    for name, expected in checkpoint.manifest["files"].items():
+        path = checkpoint.folder / name
+        try:
+            found = _sha256(path)
+        except OSError as error:
+            raise CheckpointError(f"{path} can't be read: {error.strerror}", hint=_DELETE) from error
+        if found != expected["sha256"]:
+            raise CheckpointError(f"{path} is not what was saved (sha256 {found[:12]}…)", hint=_DELETE)
+
+
+_DELETE = "Delete that checkpoint's folder; --resume then takes the one before it."
+
+
+def _read(manifest: Path) -> Checkpoint | None:
+    """The checkpoint a manifest describes; None when it is cut short or a file lacks bytes."""
+    try:
+        described = json.loads(manifest.read_text(encoding="utf-8"))
+        whole = described["complete"] is True and all(
+            (manifest.parent / name).stat().st_size == file["bytes"] for name, file in described["files"].items()
+        )
+        position = Position(described["stage_index"], described["step"])
+        return Checkpoint(manifest.parent, position, described["stage"], described) if whole else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def save_checkpoint(
+    run: Path,
+    stage: str,
+    position: Position,
+    write: Callable[[Path], None],
+    *,
+    about: Mapping[str, Any],
+    keep: int,
+) -> Path:
+    """Write a checkpoint whole, then forget all but the `keep` newest.
+
+    Args:
+        write: fills the folder it is given (`model/` and `trainer/`).
+        about: joins the manifest (versions, recipe hash).
+
+    Raises:
+        CheckpointError: it can't be written; what was there before is untouched.
+    """
+    folder = run / "checkpoints" / f"{stage}-{position.step}"
+    aside = folder.with_name(f".{folder.name}.partial")
+    try:
+        if aside.exists():
+            shutil.rmtree(aside)
+        aside.mkdir(parents=True)
+        write(aside)
+        files = {
+            str(path.relative_to(aside)): {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            for path in sorted(aside.rglob("*"))
+            if path.is_file()
+        }
+        manifest = {
+            "stage": stage,
+            "stage_index": position.stage_index,
+            "step": position.step,
+            "complete": True,
+            **about,
+            "files": files,
+        }
+        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _sync_tree(aside)
+        if folder.exists():
+            shutil.rmtree(folder)
+        aside.rename(folder)
+        _sync(folder.parent)
+    except Exception as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        if not _is_disk_error(error):
+            raise
+        raise CheckpointError(
+            f"the checkpoint of stage {stage}, step {position.step} can't be written to {run}: {error}",
+            hint=_after_failure(run),
+        ) from error
+    for old in checkpoints(run)[:-keep]:
+        shutil.rmtree(old.folder, ignore_errors=True)
+    return folder
+
+
+def _is_disk_error(error: BaseException) -> bool:
+    """Whether writing failed for the disk's sake: OSError, or what safetensors and torch make of one."""
+    from safetensors import SafetensorError
+
+    if isinstance(error, OSError | SafetensorError):
+        return True
+    # torch.save reports a failed write of its zip archive as RuntimeError
+    return isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)
+
+
+def _after_failure(run: Path) -> str:
+    last = last_complete(run)
+    kept = f"{last.name} is whole and kept; " if last else ""
+    try:
+        free = f"{shutil.disk_usage(run).free / 2**20:,.0f} MB are free there. "
+    except OSError:
+        free = ""
+    return f"{free}{kept}make room or correct the permissions, then go on with --resume, or name another --out."
+
+
+def clean_leftovers(run: Path) -> None:
+    """Remove what a killed run left half-written."""
+    for path in (run / "checkpoints").glob(".*.partial"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a text file whole.
+
+    Raises:
+        CheckpointError: it can't be written.
+    """
+    aside = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path} can't be written: {error.strerror or error}", hint="Make room, or name another folder with --out."
+        ) from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_tree(folder: Path) -> None:
+    for path in sorted(folder.rglob("*")):
+        _sync(path)
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- ownership -------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def owned(run: Path) -> Iterator[None]:
+    """Hold a run for this process. The lock is the kernel's, so it ends with the process however that ends.
+
+    Raises:
+        TrainingError: another process trains this run.
+        CheckpointError: the folder can't be written.
+    """
+    path = run / "run.lock"
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise CheckpointError(
+            f"{run} can't be written: {error.strerror or error}", hint="Name another folder with --out."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            raise TrainingError(
+                f"{run} is being trained by process {owner}", hint="Wait for it, stop it, or name another --out."
+            ) from error
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)

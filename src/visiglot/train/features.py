@@ -1,0 +1,177 @@
+"""Features of a frozen encoder, computed once and kept on disk.
+
+    <cache>/features/<key>/meta.json                 what the features are of
+    <cache>/features/<key>/<shard>.safetensors       patches [n, N, Dv], pooled [n, Dv]; metadata: the n views' names
+
+The key is a hash of the encoder's weights, the layer it is read at, the preprocessing and the number format, so a
+changed encoder never meets old features. A view's name is the hash of the picture's bytes and its number; view 0 is the
+plain picture, the others are augmented by noise that follows from their name. Shards are written aside and renamed, and
+several processes may add to one folder.
+
+Shapes: I pictures, N patches, Dv vision width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from visiglot.errors import CheckpointError
+from visiglot.train.augment import Augmentation, noise_of
+from visiglot.train.checkpoint import write_atomically
+from visiglot.train.pictures import Pictures
+from visiglot.types import ImageRef, VisionFeatures
+
+SHARD = 512
+"""Views in one file."""
+
+Encode = Callable[[Tensor], VisionFeatures]
+"""Pixel values [I, 3, H, W] on the CPU -> features on the CPU, without gradient."""
+
+
+class FeatureCache:
+    """Features of views of pictures, from disk where they are there, else computed and kept.
+
+    Args:
+        folder: of one key, see `cache_key`.
+        encode: the frozen encoder.
+        pictures: where pixel values come from.
+        how: the augmentation of views beyond 0.
+    """
+
+    def __init__(self, folder: Path, encode: Encode, pictures: Pictures, how: Augmentation) -> None:
+        self.folder = folder
+        self.encode = encode
+        self.pictures = pictures
+        self.how = how
+        self._how_hash = hashlib.sha256(json.dumps(asdict(how)).encode()).hexdigest()[:12]
+        self._where: dict[str, tuple[Any, int]] = {}  # name of a view -> open shard, row
+        self._fresh: dict[str, tuple[Tensor, Tensor]] = {}  # computed and not yet on disk
+        self._grid: tuple[int, int] | None = None
+        self._open_folder()
+
+    def __len__(self) -> int:
+        return len(self._where) + len(self._fresh)
+
+    def features(self, images: Sequence[ImageRef], views: Sequence[int]) -> VisionFeatures:
+        """Features of view `views[i]` of `images[i]`.
+
+        Raises:
+            ImageError: a picture can't be read.
+            CheckpointError: the cache can't be written.
+        """
+        names = [self.name(image, view) for image, view in zip(images, views, strict=True)]
+        self._compute({name: place for place, name in enumerate(names) if not self._has(name)}, images, views)
+        rows = [self._row(name) for name in names]
+        return VisionFeatures(
+            torch.stack([patches for patches, _ in rows]), torch.stack([pooled for _, pooled in rows]), self._grid
+        )
+
+    def name(self, image: ImageRef, view: int) -> str:
+        return f"{image.key}/0" if view == 0 else f"{image.key}/{view}.{self._how_hash}"
+
+    def flush(self) -> None:
+        """Write what is only in memory. Raises CheckpointError."""
+        if not self._fresh:
+            return
+        names = list(self._fresh)
+        tensors = {
+            "patches": torch.stack([self._fresh[name][0] for name in names]),
+            "pooled": torch.stack([self._fresh[name][1] for name in names]),
+        }
+        path = self.folder / f"{uuid.uuid4().hex}.safetensors"
+        aside = path.with_suffix(".partial")
+        try:
+            save_file(tensors, aside, metadata={"names": json.dumps(names)})
+            os.replace(aside, path)
+        except Exception as error:
+            aside.unlink(missing_ok=True)
+            raise CheckpointError(
+                f"features can't be written to {self.folder}: {error}",
+                hint="Make room there, point VISIGLOT_CACHE elsewhere, or set cache_views to 0.",
+            ) from error
+        self._fresh.clear()
+        self._open_shard(path)
+
+    def _has(self, name: str) -> bool:
+        return name in self._where or name in self._fresh
+
+    def _compute(self, missing: dict[str, int], images: Sequence[ImageRef], views: Sequence[int]) -> None:
+        if not missing:
+            return
+        plain = {name: place for name, place in missing.items() if views[place] == 0}
+        other = {name: place for name, place in missing.items() if views[place] != 0}
+        pixels = []
+        if plain:
+            pixels.append(self.pictures.plain([images[place] for place in plain.values()]))
+        if other:
+            noise = torch.cat([noise_of(name) for name in other])
+            pixels.append(self.pictures.views([images[place] for place in other.values()], noise, self.how))
+        found = self.encode(torch.cat(pixels))
+        if self._grid is None:
+            self._grid = found.grid
+            write_atomically(self.folder / "meta.json", json.dumps({"grid": found.grid}) + "\n")
+        for row, name in enumerate([*plain, *other]):
+            self._fresh[name] = (found.patches[row].clone(), found.pooled[row].clone())
+        if len(self._fresh) >= SHARD:
+            self.flush()
+
+    def _row(self, name: str) -> tuple[Tensor, Tensor]:
+        if name in self._fresh:
+            return self._fresh[name]
+        shard, row = self._where[name]
+        return shard.get_slice("patches")[row], shard.get_slice("pooled")[row]
+
+    def _open_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CheckpointError(
+                f"features can't be written to {self.folder}: {error.strerror or error}",
+                hint="Point VISIGLOT_CACHE at a folder that can be written, or set cache_views to 0.",
+            ) from error
+        meta = self.folder / "meta.json"
+        if meta.is_file():
+            grid = json.loads(meta.read_text(encoding="utf-8"))["grid"]
+            self._grid = None if grid is None else (grid[0], grid[1])
+        for path in sorted(self.folder.glob("*.safetensors")):
+            self._open_shard(path)
+
+    def _open_shard(self, path: Path) -> None:
+        """Map a shard; its tensors are read when they are asked for."""
+        shard = safe_open(path, framework="pt")
+        metadata = shard.metadata()  # type: ignore[no-untyped-call]
+        for row, name in enumerate(json.loads(metadata["names"])):
+            self._where.setdefault(name, (shard, row))
+
+
+def cache_key(vision: nn.Module, layer: int, fingerprint: str, dtype: torch.dtype) -> str:
+    """Hash of all that decides a picture's features.
+
+    Args:
+        vision: the encoder.
+        layer: hidden state that is read.
+        fingerprint: of the preprocessing.
+        dtype: of the computation.
+    """
+    found = hashlib.sha256(json.dumps([layer, fingerprint, str(dtype)]).encode())
+    for name, tensor in sorted(vision.state_dict().items()):
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return found.hexdigest()[:32]
+
+
+def predicted_bytes(features: VisionFeatures, pictures: int, views: int) -> int:
+    """Size on disk of `views` views of `pictures` pictures like the one in `features`."""
+    return pictures * views * (features.patches[0].nbytes + features.pooled[0].nbytes)

@@ -1,0 +1,104 @@
+"""From the rows of a step to batches on the device: pictures as pixels, as augmented views, or as cached features.
+
+What a picture looks like in a step follows from (seed, stage, step, picture), so it is the same however the rows are
+split into forward passes and over processes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from visiglot.data.collate import collate
+from visiglot.train.augment import Augmentation, noise_of
+from visiglot.train.features import FeatureCache
+from visiglot.train.pictures import Pictures
+from visiglot.types import Batch, ImageRef, PromptSpec, Sample, VisionFeatures
+
+
+class Feed:
+    """Makes the batches of a stage.
+
+    Args:
+        spec: that the samples were rendered with.
+        pictures: where pixel values come from.
+        draw: names the stage's random draws ("<seed>/<stage>").
+        augmentation: None for the plain picture.
+        cache: where features come from instead of pixels; takes `views` views of each picture.
+    """
+
+    def __init__(
+        self,
+        spec: PromptSpec,
+        pictures: Pictures,
+        *,
+        draw: str,
+        augmentation: Augmentation | None = None,
+        cache: FeatureCache | None = None,
+        views: int = 1,
+    ) -> None:
+        assert augmentation is None or cache is None
+        self.spec = spec
+        self.pictures = pictures
+        self.draw = draw
+        self.augmentation = augmentation
+        self.cache = cache
+        self.views = views
+
+    def batch(self, samples: Sequence[Sample], step: int) -> Batch:
+        """Raises ImageError when a picture can't be read."""
+        if self.cache is not None:
+            return collate(samples, self.spec, features=lambda images: self._features(images, step))
+        return collate(samples, self.spec, pixels=lambda images: self._pixels(images, step))
+
+    def close(self) -> None:
+        """Keep the features that are only in memory. Raises CheckpointError."""
+        if self.cache is not None:
+            self.cache.flush()
+
+    def _pixels(self, images: Sequence[ImageRef], step: int) -> Tensor:
+        if self.augmentation is None:
+            return self.pictures.plain(images)
+        noise = torch.cat([noise_of(f"{self.draw}/{step}/{image.key}") for image in images])
+        return self.pictures.views(images, noise, self.augmentation)
+
+    def _features(self, images: Sequence[ImageRef], step: int) -> VisionFeatures:
+        assert self.cache is not None
+        return self.cache.features(images, [self._view(image, step) for image in images])
+
+    def _view(self, image: ImageRef, step: int) -> int:
+        digest = hashlib.sha256(f"{self.draw}/{step}/{image.key}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") % self.views
+
+
+def split_rows(samples: Sequence[Sample], accumulate: int, rank: int, processes: int) -> list[Sequence[Sample]]:
+    """The rows of each forward pass of process `rank`.
+
+    Neighbours, which are of similar length, stay together. Parts differ by at most one row; a part without rows is left
+    out when there is one process, so that a step short of rows still runs.
+    """
+    parts = accumulate * processes
+    edges = [round(part * len(samples) / parts) for part in range(parts + 1)]
+    own = [samples[edges[part] : edges[part + 1]] for part in range(rank, parts, processes)]
+    if processes == 1:
+        own = [rows for rows in own if rows]
+    assert all(own), "a process has no rows"
+    return own
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on `device`."""
+    moved: dict[str, Any] = {
+        field.name: value.to(device, non_blocking=True)
+        for field in dataclasses.fields(batch)
+        if isinstance(value := getattr(batch, field.name), Tensor)
+    }
+    features = batch.features
+    if features is not None:
+        features = VisionFeatures(features.patches.to(device), features.pooled.to(device), features.grid)
+    return dataclasses.replace(batch, **moved, features=features)

@@ -1,0 +1,102 @@
+"""Tell which text belongs to which picture: InfoNCE over the batch, both ways.
+
+Image-text contrastive loss as in CLIP (Radford et al., 2021, arXiv 2103.00020) and BLIP-2's first stage (Li et al.,
+2023, arXiv 2301.12597), with every known pair as a positive: a picture that stands in two rows is paired with both
+texts, a text that names two pictures with both pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from visiglot.config import Section, TrainSection
+from visiglot.train.objectives import OBJECTIVES, Objective, ObjectiveLoss, parse_options, refuse_missing_pictures
+from visiglot.train.objectives.answers import read_answers
+from visiglot.types import Batch, PromptSpec, Sample
+
+if TYPE_CHECKING:
+    from visiglot.models.vlm import VisionLanguageModel
+
+
+class ContrastiveOptions(Section):
+    image: Literal["vision", "connector"] = Field(
+        "connector", description="what stands for a picture: the encoder's pooled feature, or the mean image token"
+    )
+    width: int = Field(256, ge=1, description="of the space that pictures and texts meet in")
+    temperature: float = Field(0.07, gt=0, description="at the start; learned")
+
+
+@OBJECTIVES.register("contrastive")
+class Contrastive(Objective):
+    def __init__(
+        self, model: VisionLanguageModel, spec: PromptSpec, train: TrainSection, options: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        chosen = parse_options("contrastive", ContrastiveOptions, options)
+        self.image: Literal["vision", "connector"] = chosen.image
+        self.spec = spec
+        self.image_projection = nn.Linear(image_width(model, chosen.image), chosen.width)
+        self.text_projection = nn.Linear(model.connector.text_width, chosen.width)
+        self.log_scale = nn.Parameter(torch.tensor(-math.log(chosen.temperature)))
+
+    def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
+        answers = read_answers(batch, self.spec)
+        pictures = normalize(self.image_projection(image_states(model, batch, self.image)).float(), dim=-1)  # [I, W]
+        texts = normalize(self.text_projection(model.text_states(answers.ids, answers.mask)).float(), dim=-1)  # [T, W]
+        picture_of_row = batch.slot_image[batch.slot_row.argsort()]  # [R]
+        pairs = pair_table(picture_of_row, answers.of_row, len(pictures), len(texts))
+        scale = self.log_scale.exp().clamp(max=100)  # CLIP's limit
+        losses = info_nce(scale * pictures @ texts.T, pairs, picture_of_row, answers.of_row)
+        return ObjectiveLoss(sum=losses.sum(), rows=losses.detach(), counts=torch.ones_like(answers.of_row))
+
+    def count(self, samples: Sequence[Sample]) -> int:
+        return len(samples)
+
+    def check(self, samples: Sequence[Sample]) -> None:
+        super().check(samples)
+        refuse_missing_pictures(samples, "contrastive")
+
+
+def pair_table(picture_of_row: Tensor, text_of_row: Tensor, pictures: int, texts: int) -> Tensor:
+    """[I, T] True where a row of the batch pairs the picture with the text."""
+    table = torch.zeros(pictures, texts, dtype=torch.bool, device=picture_of_row.device)
+    table[picture_of_row, text_of_row] = True
+    return table
+
+
+def info_nce(logits: Tensor, pairs: Tensor, picture_of_row: Tensor, text_of_row: Tensor) -> Tensor:
+    """Each row's loss [R]: half of its picture's against all texts, half of its text's against all pictures.
+
+    A picture (a text) with several partners is asked for all of them alike. When every row has a picture and a text of
+    its own, the mean of the result is CLIP's loss.
+
+    Args:
+        logits: [I, T], scaled.
+        pairs: [I, T] True at positives.
+    """
+    targets = pairs.to(logits.dtype)
+    of_pictures = -(targets / targets.sum(dim=1, keepdim=True) * logits.log_softmax(dim=1)).sum(dim=1)  # [I]
+    of_texts = -(targets / targets.sum(dim=0, keepdim=True) * logits.log_softmax(dim=0)).sum(dim=0)  # [T]
+    return (of_pictures[picture_of_row] + of_texts[text_of_row]) / 2
+
+
+def image_states(model: VisionLanguageModel, batch: Batch, image: Literal["vision", "connector"]) -> Tensor:
+    """One vector for each picture of `batch`: [I, Dv] from the encoder or [I, D] from the connector."""
+    features = batch.features
+    if features is None:
+        assert batch.pixel_values is not None
+        features = model.encode_images(batch.pixel_values)
+    if image == "vision":
+        return features.pooled
+    return model.image_tokens(features, None).mean(dim=1)
+
+
+def image_width(model: VisionLanguageModel, image: Literal["vision", "connector"]) -> int:
+    return model.connector.vision_width if image == "vision" else model.connector.text_width

@@ -1,0 +1,308 @@
+"""What a stage is made of: which parameters, at which learning rates, on what data, through which pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from visiglot.config import Recipe, StageSection, cache_dir
+from visiglot.data.batches import Batches
+from visiglot.data.ledger import Ledger
+from visiglot.data.mixture import Mixture, describe_table
+from visiglot.data.source import Source
+from visiglot.errors import ConfigError, TrainingError
+from visiglot.languages import resolve
+from visiglot.models.parts import PartGroup, apply_parts, describe_parts
+from visiglot.models.processor import VisiglotProcessor
+from visiglot.models.vlm import VisionLanguageModel
+from visiglot.train.augment import Augmentation
+from visiglot.train.features import FeatureCache, cache_key, predicted_bytes
+from visiglot.train.feed import Feed
+from visiglot.train.objectives import OBJECTIVES, Objective, ObjectiveLoss
+from visiglot.train.pictures import Pictures
+from visiglot.types import Batch, ImageRef, Sample, VisionFeatures
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+ENCODE_ROWS = 64
+"""Pictures that go through the frozen encoder together."""
+
+COUNTED_DRAWS = 50_000
+"""Draws that are looked through for different pictures before a cache is filled."""
+
+
+class TrainingStep(nn.Module):
+    """Model and objective as one module, so that what is distributed or sharded is entered by its `forward`."""
+
+    def __init__(self, model: VisionLanguageModel, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> ObjectiveLoss:
+        loss: ObjectiveLoss = self.objective(self.model, batch)
+        return loss
+
+
+@dataclass
+class Stage:
+    """A stage ready to run."""
+
+    section: StageSection
+    index: int
+    groups: list[PartGroup]
+    objective: Objective
+    batches: Batches
+    feed: Feed
+    lines: list[str]
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Everything that trains, the objective's own included."""
+        of_parts = [parameter for group in trained(self.groups) for _, parameter in group.parameters]
+        return of_parts + list(self.objective.parameters())
+
+
+def prepare_stage(
+    recipe: Recipe,
+    index: int,
+    model: VisionLanguageModel,
+    processor: VisiglotProcessor,
+    sources: Sources,
+    accelerator: Accelerator,
+    ledger: Ledger,
+) -> Stage:
+    """Freeze and unfreeze the model, plan the data, choose how pictures come in.
+
+    Raises:
+        ConfigError: a part, an objective or an option isn't there, or two options exclude each other.
+        DataError: a source can't be used.
+        TrainingError: too little of the first step is supervised, or an example of it not at all.
+    """
+    section = recipe.stages[index]
+    groups = apply_parts(model, section)
+    set_modes(model, gradient_checkpointing=recipe.train.gradient_checkpointing)
+    spec = processor.spec()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.train.seed + index)
+        objective = OBJECTIVES.get(section.objective)(model, spec, recipe.train, section.options)
+    mixture = sources.mixture(recipe, section, seed=recipe.train.seed + index)
+    batches = Batches(
+        mixture,
+        spec,
+        rows=section.batch.rows,
+        group_by_length=section.batch.group_by_length,
+        seed=recipe.train.seed + index,
+        ledger=ledger,
+    )
+    pictures = Pictures(processor)
+    lines = [
+        f"stage {section.name} ({index + 1} of {len(recipe.stages)}): {section.objective}, "
+        f"{section.steps:,} steps of {section.batch.rows} examples"
+    ]
+    lines += [f"  {line}" for line in describe_parts(model, groups)]
+    own = sum(parameter.numel() for parameter in objective.parameters())
+    lines += [f"  objective {section.objective}: {own:,} parameters of its own, lr {section.lr:.0e}"] if own else []
+    lines += [f"  {line}" for line in describe_table(mixture.table())]
+    lines.append(f"  {check_supervision(batches.step(0), objective, recipe, section)}")
+    cache, cache_line = _feature_cache(recipe, section, model, processor, pictures, mixture, accelerator)
+    lines += [f"  {cache_line}"] if cache_line else []
+    feed = Feed(
+        spec,
+        pictures,
+        draw=f"{recipe.train.seed}/{section.name}",
+        augmentation=Augmentation() if section.augment else None,
+        cache=cache,
+        views=max(section.cache_views, 1),
+    )
+    return Stage(section, index, groups, objective, batches, feed, lines)
+
+
+# --- parameters ------------------------------------------------------------------------------------------------------
+
+
+def trained(groups: Iterable[PartGroup]) -> list[PartGroup]:
+    return [group for group in groups if group.mode != "frozen" and group.parameters]
+
+
+def set_modes(model: VisionLanguageModel, *, gradient_checkpointing: bool) -> None:
+    """Training mode for the parts that train; a frozen part runs as it will be used, without dropout."""
+    model.train()
+    parts: Sequence[nn.Module] = (model.vision, model.connector, model.language_model)
+    for part in parts:
+        part.train(any(parameter.requires_grad for parameter in part.parameters()))
+    if gradient_checkpointing:
+        model.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+
+
+def optimiser_groups(groups: Iterable[PartGroup], objective: Objective, section: StageSection) -> list[dict[str, Any]]:
+    """Parameter groups of AdamW: one learning rate a part; matrices decay, vectors (biases, norms, scales) don't."""
+    parts = [(group.path, group.lr, [parameter for _, parameter in group.parameters]) for group in trained(groups)]
+    parts.append((f"objective.{section.objective}", section.lr, list(objective.parameters())))
+    found = []
+    for path, lr, parameters in parts:
+        for decay, own in (
+            (section.weight_decay, [p for p in parameters if p.ndim > 1]),
+            (0.0, [p for p in parameters if p.ndim <= 1]),
+        ):
+            if own:
+                found.append({"params": own, "lr": lr, "peak_lr": lr, "weight_decay": decay, "path": path})
+    return found
+
+
+def schedule(section: StageSection, step: int) -> float:
+    """Factor of the peak learning rate at `step`, counted from 0: linear warm-up, then the stage's curve down to 0."""
+    if step < section.warmup_steps:
+        return (step + 1) / section.warmup_steps
+    progress = (step - section.warmup_steps) / max(section.steps - section.warmup_steps, 1)
+    match section.schedule:
+        case "constant":
+            return 1.0
+        case "linear":
+            return 1 - progress
+        case "cosine":
+            return (1 + math.cos(math.pi * progress)) / 2
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+class Sources:
+    """The sources of a recipe, each built once however many stages draw from it."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, tuple[Source, ...]] = {}
+
+    def mixture(self, recipe: Recipe, section: StageSection, *, seed: int) -> Mixture:
+        data = section.data or recipe.data
+        key = data.model_dump_json(include={"sources", "languages"})
+        total = section.steps * section.batch.rows
+        mixture = Mixture(data, total=total, seed=seed, sources=self._built.get(key))
+        self._built[key] = mixture.sources
+        return mixture
+
+
+def languages_of(recipe: Recipe) -> tuple[str, ...]:
+    """FLORES-200 codes of every language that any stage trains, in the recipe's order."""
+    sections = [recipe.data, *(stage.data for stage in recipe.stages if stage.data is not None)]
+    found: dict[str, None] = {}
+    for data in sections:
+        for spec in [source.languages or data.languages for source in data.sources]:
+            found.update(dict.fromkeys(resolve(spec)))
+    return tuple(found)
+
+
+def texts_of(recipe: Recipe, sources: Sources) -> Callable[[], Iterable[str]]:
+    """All words of the recipe's data, to train a tokenizer on; of a large source evenly spaced examples."""
+    most = 200_000
+
+    def texts() -> Iterable[str]:
+        for section in recipe.stages:
+            mixture = sources.mixture(recipe, section, seed=recipe.train.seed)
+            for source in mixture.sources:
+                indices = np.concatenate([np.asarray(found) for found in source.by_language.values()])
+                for index in np.sort(indices)[:: max(1, -(-len(indices) // most))]:
+                    for message in source[int(index)].messages:
+                        yield message.text
+
+    return texts
+
+
+def check_supervision(samples: Sequence[Sample], objective: Objective, recipe: Recipe, section: StageSection) -> str:
+    """Say how much of the first step is supervised.
+
+    Raises:
+        TrainingError: too little of it, or an example that can't be trained on.
+    """
+    objective.check(samples)
+    supervised = sum(sample.num_targets for sample in samples)
+    causal = all(len(sample.labels) == len(sample.ids) for sample in samples)
+    tokens = sum(len(sample.ids) + (0 if causal else len(sample.labels)) for sample in samples)
+    share = supervised / tokens
+    if share < recipe.train.min_supervised:
+        raise TrainingError(
+            f"stage {section.name}: {supervised} of {tokens} tokens of the first step are supervised ({share:.2%}), "
+            f"less than {recipe.train.min_supervised:.2%}",
+            hint="Look at the data with `visiglot data check`, or lower train.min_supervised if that is meant.",
+        )
+    return f"supervised: {supervised:,} of {tokens:,} tokens of the first step ({share:.1%})"
+
+
+# --- pictures --------------------------------------------------------------------------------------------------------
+
+
+def _feature_cache(
+    recipe: Recipe,
+    section: StageSection,
+    model: VisionLanguageModel,
+    processor: VisiglotProcessor,
+    pictures: Pictures,
+    mixture: Mixture,
+    accelerator: Accelerator,
+) -> tuple[FeatureCache | None, str]:
+    """The stage's cache and a line about it; None when it asks for none."""
+    if section.cache_views == 0:
+        return None, ""
+    if section.augment:
+        return None, "feature cache: not used, since augment draws pictures anew"
+    if any(parameter.requires_grad for parameter in model.vision.parameters()):
+        raise ConfigError(
+            f"recipe {recipe.name}",
+            [f"stages.{section.name}.cache_views: is {section.cache_views}, but vision trains in this stage"],
+            hint="Only a frozen encoder's features can be kept: set cache_views to 0, or parts.vision.train to frozen.",
+        )
+    dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+    key = cache_key(model.vision, model.config.vision_layer, processor.fingerprint(), dtype)
+    folder = cache_dir() / "features" / key
+    encode = frozen_encoder(model, accelerator, dtype)
+    cache = FeatureCache(folder, encode, pictures, Augmentation())
+    example, number = count_pictures(mixture)
+    if example is None:
+        return cache, "feature cache: the data has no pictures"
+    size = predicted_bytes(encode(pictures.plain([example])), number, section.cache_views)
+    return cache, (
+        f"feature cache: about {number:,} pictures x {section.cache_views} views = {size / 2**20:,.0f} MB in {folder}, "
+        f"{len(cache):,} views there already"
+    )
+
+
+def frozen_encoder(
+    model: VisionLanguageModel, accelerator: Accelerator, dtype: torch.dtype
+) -> Callable[[Tensor], VisionFeatures]:
+    """Pixel values [I, 3, H, W] on the CPU -> features on the CPU, in slices that fit the device."""
+
+    def encode(pixels: Tensor) -> VisionFeatures:
+        with torch.no_grad(), accelerator.autocast():
+            found = [model.encode_images(part.to(accelerator.device)) for part in torch.split(pixels, ENCODE_ROWS)]
+        return VisionFeatures(
+            torch.cat([part.patches.to("cpu", dtype) for part in found]),
+            torch.cat([part.pooled.to("cpu", dtype) for part in found]),
+            found[0].grid,
+        )
+
+    return encode
+
+
+def count_pictures(mixture: Mixture) -> tuple[ImageRef | None, int]:
+    """A picture of the mixture and about how many different ones it has.
+
+    Exact up to COUNTED_DRAWS draws; beyond, new pictures are taken to keep coming as in the last tenth of those.
+    """
+    looked = min(len(mixture), COUNTED_DRAWS)
+    seen: dict[str, ImageRef] = {}
+    before = 0
+    for k in range(looked):
+        if k == looked * 9 // 10:
+            before = len(seen)
+        for image in mixture[k].images:
+            seen.setdefault(image.key, image)
+    if not seen:
+        return None, 0
+    rate = (len(seen) - before) / max(looked - looked * 9 // 10, 1)
+    return next(iter(seen.values())), len(seen) + round(rate * (len(mixture) - looked))

@@ -1,0 +1,186 @@
+"""What a run tells: lines at the start, a line of progress on a terminal, and a JSON object for each logged step."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from visiglot.train.checkpoint import Position, write_atomically
+from visiglot.types import IGNORE, Batch
+
+
+@dataclass
+class Window:
+    """Sums since the last logged step."""
+
+    loss: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    count: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    examples: int = 0
+    tokens: int = 0
+    supervised: int = 0
+    images: int = 0
+    waited: float = 0.0
+    steps: int = 0
+    started: float = field(default_factory=time.perf_counter)
+
+    def add_rows(self, batch: Batch, losses: Iterable[float], counts: Iterable[int]) -> None:
+        """Note a batch, its rows' losses and what each of them counts."""
+        for language, loss, count in zip(batch.languages, losses, counts, strict=True):
+            self.loss[language] += loss
+            self.count[language] += count
+        self.examples += len(batch.ids)
+        self.tokens += int(batch.attention_mask.sum())
+        self.supervised += int((batch.labels != IGNORE).sum())
+        if batch.features is not None:
+            self.images += len(batch.features.patches)
+        elif batch.pixel_values is not None:
+            self.images += len(batch.pixel_values)
+
+    def summary(self) -> dict[str, Any]:
+        """Means and rates of the window; rates are per second."""
+        seconds = time.perf_counter() - self.started
+        return {
+            "loss": sum(self.loss.values()) / max(sum(self.count.values()), 1),
+            "loss_by_language": {
+                language: round(self.loss[language] / self.count[language], 4)
+                for language in sorted(self.loss)
+                if self.count[language]
+            },
+            "examples_per_s": round(self.examples / seconds, 2),
+            "tokens_per_s": round(self.tokens / seconds, 1),
+            "supervised_per_s": round(self.supervised / seconds, 1),
+            "images_per_s": round(self.images / seconds, 2),
+            "seconds": round(seconds, 3),
+            "waited_s": round(self.waited, 3),
+        }
+
+
+class Tracker:
+    """Writes `log.jsonl` and shows progress.
+
+    Args:
+        console: where lines and progress go; None says nothing. Progress is drawn on a terminal only, elsewhere each
+            logged step is a line.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console
+        self.window = Window()
+        self._log: Path | None = None
+        self._progress: Progress | None = None
+        self._task: TaskID | None = None
+
+    @classmethod
+    def to_terminal(cls) -> Tracker:
+        return cls(Console(file=sys.stderr, highlight=False))
+
+    def __enter__(self) -> Tracker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end_stage()
+
+    def say(self, line: str = "") -> None:
+        if self.console is not None:
+            self.console.print(line, markup=False, soft_wrap=True)
+
+    def open_log(self, path: Path, resumed_at: Position | None) -> None:
+        """Write to `path` from now on; a resumed run drops the lines of steps that it will make again."""
+        self._log = path
+        if resumed_at is None:
+            write_atomically(path, "")
+        elif path.is_file():
+            write_atomically(path, "".join(f"{line}\n" for line in _until(path, resumed_at)))
+
+    def begin_stage(self, name: str, steps: int, done: int) -> None:
+        self.window = Window()
+        if self.console is not None and self.console.is_terminal:
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+            )
+            self._progress = Progress(*columns, TimeRemainingColumn(), console=self.console)
+            self._task = self._progress.add_task(name, total=steps, completed=done, rate="")
+            self._progress.start()
+
+    def end_stage(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = self._task = None
+
+    def step_done(self) -> None:
+        self.window.steps += 1
+        if self._progress is not None and self._task is not None:
+            self._progress.advance(self._task)
+
+    def log(
+        self, stage: str, position: Position, steps: int, *, lr: dict[str, float], norm: float, tokens: int
+    ) -> None:
+        """Close the window: one JSON object, and a line where no progress is drawn.
+
+        Args:
+            position: after the step.
+            steps: of the stage.
+            lr: learning rate by part.
+            norm: of the last step's gradient, before clipping.
+            tokens: read since the run began.
+        """
+        found = self.window.summary()
+        record = {
+            "stage": stage,
+            "stage_index": position.stage_index,
+            "step": position.step,
+            **found,
+            "gradient_norm": round(norm, 4),
+            "lr": lr,
+            "tokens": tokens,
+            "peak_memory_mb": peak_memory_mb(),
+        }
+        if self._log is not None:
+            with self._log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        rate = f"loss {found['loss']:.3f}  {found['examples_per_s']:.0f} examples/s"
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, rate=rate)
+        else:
+            left = found["seconds"] / max(self.window.steps, 1) * (steps - position.step)
+            self.say(f"{stage}  step {position.step}/{steps}  {rate}  {clock(left)} left")
+        self.window = Window()
+
+
+def peak_memory_mb() -> int:
+    """Largest resident size of this process so far, in MB (getrusage: kB on Linux, bytes on macOS)."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
+
+
+def clock(seconds: float) -> str:
+    """1:02:03 or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _until(path: Path, last: Position) -> Iterable[str]:
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:  # cut short when the run was killed
+            continue
+        if Position(record["stage_index"], record["step"]) <= last:
+            yield line
