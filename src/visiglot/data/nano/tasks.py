@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from visiglot.data.nano.build import nano_dir
 from visiglot.data.nano.content import Content, Question, Scope, Task, find_task
-from visiglot.data.nano.load import NanoData
+from visiglot.data.nano.load import NanoData, load_nano
 from visiglot.data.nano.pools import draw, hash_order
 from visiglot.data.nano.prompts import fill, load_prompts, usable
 from visiglot.data.nano.splits import choose_concepts_of, choose_languages, choose_styles, find_split
+from visiglot.data.source import SOURCES
 from visiglot.errors import DataError
 from visiglot.languages import language as find_language
 from visiglot.types import Example, ImageRef, ImageSlot, Message, Provenance
@@ -124,6 +127,44 @@ class NanoSource:
             for style in self.styles
             for own in set(subgroup.values())
         }
+
+
+@SOURCES.register("nano")
+def load_nano_source(
+    *,
+    languages: Sequence[str],
+    seed: int,
+    task: str,
+    split: str = "train",
+    styles: Sequence[str] | None = None,
+    limit_concepts: int | None = None,
+    categories: Sequence[str] | None = None,
+    control: Control = "none",
+    prompts: PromptSet = "english",
+    folder: str | None = None,
+) -> NanoSource:
+    """`build_nano_source` on the data set in `folder` (default: the cache's), which is read once in a process.
+
+    Raises:
+        DataError: the data set isn't there, and what `build_nano_source` raises.
+    """
+    return build_nano_source(
+        _load_once(Path(folder) if folder is not None else nano_dir()),
+        task=task,
+        split=split,
+        languages=languages,
+        styles=styles,
+        seed=seed,
+        limit_concepts=limit_concepts,
+        categories=categories,
+        control=control,
+        prompts=prompts,
+    )
+
+
+@lru_cache(maxsize=1)
+def _load_once(folder: Path) -> NanoData:
+    return load_nano(folder)
 
 
 def build_nano_source(
