@@ -70,24 +70,24 @@ def write_examples(path: Path, examples: Iterable[Example], *, root: Path | None
     count = 0
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(part, schema, compression="zstd") as writer:
-            rows: list[dict[str, Any]] = []
-            for example in examples:
-                rows.append(_row(example, root))
-                if len(rows) == ROWS_PER_GROUP:
+        try:
+            with pq.ParquetWriter(part, schema, compression="zstd") as writer:
+                rows: list[dict[str, Any]] = []
+                for example in examples:
+                    rows.append(_row(example, root))
+                    if len(rows) == ROWS_PER_GROUP:
+                        writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                        rows.clear()
+                    count += 1
+                if rows:
                     writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-                    rows.clear()
-                count += 1
-            if rows:
-                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-        os.replace(part, path)
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise DataError(
-            f"{path} can't be written: {error.strerror or error}",
-            hint="Free some space or correct the folder's permissions.",
+            f"{path} can't be written: {error}", hint="Free some space or correct the folder's permissions."
         ) from error
-    finally:
-        part.unlink(missing_ok=True)
     return count
 
 
