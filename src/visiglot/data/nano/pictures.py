@@ -79,7 +79,7 @@ def render_picture(drawing: bytes, *, name: str) -> bytes:
     if flat.size != (SIZE, SIZE):
         flat = flat.resize((SIZE, SIZE), Image.Resampling.BOX if flat.width % SIZE == 0 else Image.Resampling.LANCZOS)
     stream = io.BytesIO()
-    flat.save(stream, "PNG", optimize=True)
+    flat.save(stream, "PNG")
     return stream.getvalue()
 
 
