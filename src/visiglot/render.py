@@ -56,10 +56,10 @@ def render(example: Example, spec: PromptSpec, *, complete: bool = False) -> Sam
         sample = _seq2seq(example, messages, spec)
     longest = max(len(sample.ids), len(sample.labels))
     if longest > spec.max_length:
-        pictures = len(sample.images) * spec.tokens_per_image
+        pictures = len(sample.images)
         raise TooLongError(
-            f"example {example.id}: {longest} tokens, {pictures} of them for {len(sample.images)} pictures; "
-            f"the model takes {spec.max_length}",
+            f"example {example.id}: {longest} tokens, {pictures * spec.tokens_per_image} of them for "
+            f"{pictures} picture{'' if pictures == 1 else 's'}; the model takes {spec.max_length}",
             hint="Raise model.prompt.max_length, or shorten or leave out the example; nothing is cut off.",
         )
     if not sample.ids:

@@ -250,7 +250,7 @@ def test_nothing_is_cut_off_from_a_row_that_is_too_long() -> None:
     words = Words()
     length = len(render(CAPTION, spec_of(words, "plain")).ids)
     assert len(render(CAPTION, spec_of(words, "plain", max_length=length)).ids) == length
-    with pytest.raises(TooLongError, match=f"{length} tokens, 2 of them for 1 pictures; the model takes {length - 1}"):
+    with pytest.raises(TooLongError, match=f"{length} tokens, 2 of them for 1 picture; the model takes {length - 1}"):
         render(CAPTION, spec_of(words, "plain", max_length=length - 1))
     with pytest.raises(TooLongError):
         render(CAPTION, spec_of(words, "plain", max_length=4), complete=True)

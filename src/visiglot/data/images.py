@@ -73,7 +73,6 @@ def load_image(ref: ImageRef, *, max_pixels: int = MAX_PIXELS, max_bytes: int = 
     try:
         frames = int(getattr(picture, "n_frames", 1))
         if frames <= MAX_FRAMES:
-            picture.seek(0)
             picture.load()
             return _rgb(ref, ImageOps.exif_transpose(picture))
     except ImageError:

@@ -110,6 +110,16 @@ def test_a_step_is_a_function_of_its_number() -> None:
     assert [ids(batches(lengths, seed=8).step(n)) for n in range(4)] != expected[:4]
 
 
+def test_the_seed_of_the_batches_orders_the_steps_of_one_mixture() -> None:
+    mixture = batches(random_lengths(4 * WINDOW)).mixture
+    orders = [
+        [ids(made.step(n)) for n in range(WINDOW)]
+        for seed in (1, 2)
+        for made in [Batches(mixture, SPEC, rows=4, group_by_length=True, seed=seed, ledger=None)]
+    ]
+    assert orders[0] != orders[1]
+
+
 def test_a_step_renders_its_own_window_once() -> None:
     made = batches(random_lengths(4 * WINDOW * 3))
     source = made.mixture.sources[0]
