@@ -158,10 +158,10 @@ def _fetch(package: Package, path: Path) -> None:
 
 
 def _reason(stderr: str) -> str:
-    """What npm said, less its prefixes and the line about its log file; at most 500 characters."""
+    """What npm said, less its prefixes, its stack trace and the line about its log file; at most 500 characters."""
     lines = (line.removeprefix("npm error").removeprefix("npm ERR!").strip() for line in stderr.splitlines())
-    said = (line for line in lines if line and "npm warn" not in line and "complete log of this run" not in line)
-    return " ".join(said)[:500]
+    noise = ("at ", "npm warn", "A complete log of this run")
+    return " ".join(line for line in lines if line and not line.startswith(noise))[:500]
 
 
 def _npm() -> list[str]:
