@@ -27,7 +27,8 @@ class BenchmarkData(Protocol):
 
     @property
     def language_groups(self) -> Mapping[str, tuple[str, ...]]:
-        """Named groups of languages over which the report averages ("never pictured"); may be empty."""
+        """Named groups of languages over which the report averages; may be empty. The first is the usual case; bars of
+        languages in the others say so ("never pictured")."""
         ...
 
     def examples(self, language: str, *, split: str, prompt_set: str, limit: int | None) -> Iterable[Example]:

@@ -7,23 +7,22 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from visiglot.errors import EvaluationError, ImageError, VisiglotError
+from visiglot.errors import EvaluationError, VisiglotError
 from visiglot.evaluate import provenance
 from visiglot.evaluate.answers import Answerer, ModelAnswerer, picture_id
 from visiglot.evaluate.benchmark import Benchmark, BenchmarkData
+from visiglot.evaluate.pictures import image_name, keep_pictures
 from visiglot.evaluate.predictions import (
-    PICTURES,
     prediction_line,
     prediction_path,
     read_predictions,
     write_predictions,
 )
 from visiglot.evaluate.provenance import BenchmarkRun, Run
-from visiglot.types import Example, ImageRef, Prediction
+from visiglot.types import Example, Prediction
 
 if TYPE_CHECKING:
     from visiglot.models.processor import VisiglotProcessor
@@ -34,9 +33,6 @@ Progress = Callable[[int, int, int], None]
 
 ROWS_AT_ONCE = 1024
 PICTURES_AT_ONCE = 128
-SAMPLE_PICTURES = 12
-SAMPLE_SIDE = 256
-"""Pixels of the longer side of a picture kept for the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,27 +183,8 @@ def collect_predictions(
                     progress(before + made, len(wanted), failed)
     assert before + made == len(wanted), "every example has one answer or one error"
     _finish(paths, examples, done)
-    _keep_pictures([example for _, example in wanted], out)
+    keep_pictures([example for _, example in wanted], out)
     return Generated(benchmark.name, prompt_set, made, before, failed, dropped, lacking)
-
-
-def picture_file(out: Path, image: str) -> Path:
-    """Where the report finds a small copy of the picture called `image`, if one was kept."""
-    return out / PICTURES / f"{_rank(image)[:16]}.png"
-
-
-def image_name(images: Sequence[ImageRef]) -> str:
-    """`Prediction.image`: the pictures' names, joined by "; "."""
-    return "; ".join(ref.name for ref in images)
-
-
-def sampled(images: Sequence[str], count: int = SAMPLE_PICTURES) -> list[str]:
-    """`count` of the pictures, chosen by a hash of their names: a sample nobody picked."""
-    return sorted(dict.fromkeys(images), key=_rank)[:count]
-
-
-def _rank(image: str) -> str:
-    return hashlib.sha256(image.encode()).hexdigest()
 
 
 def _read_examples(
@@ -355,30 +332,3 @@ def _finish(
         asked = set(first)
         rest = sorted(id for language, id in done if language == code and id not in asked)
         write_predictions([done[code, id] for id in (*first, *rest)], path)
-
-
-def _keep_pictures(examples: Sequence[Example], out: Path) -> None:
-    """Small copies of a few pictures for the report; pictures that can't be read have error rows already."""
-    from visiglot.data.images import load_image
-
-    refs: dict[str, dict[str, ImageRef]] = {}
-    for example in examples:
-        if example.images:
-            first = example.images[0]
-            refs.setdefault(image_name(example.images), {})[picture_id(first)] = first
-    # A name that two pictures share could show the wrong one.
-    told_apart = {name: next(iter(by_id.values())) for name, by_id in refs.items() if len(by_id) == 1}
-    for name in sampled(list(told_apart)):
-        path = picture_file(out, name)
-        try:
-            picture = load_image(told_apart[name])
-        except ImageError:
-            continue
-        picture.thumbnail((SAMPLE_SIDE, SAMPLE_SIDE))
-        buffer = BytesIO()
-        picture.save(buffer, format="PNG")
-        try:
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(buffer.getvalue())
-        except OSError as error:
-            raise _cannot_write(path, error) from error

@@ -8,7 +8,8 @@ as there are, with replacement, and takes all rows of a group as often as it was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +49,28 @@ def interval(
         return float("nan"), float("nan")
     sums = np.zeros((count, values.shape[1]))
     np.add.at(sums, index, values)
+    drawn = np.concatenate([reduce(times @ sums) for times in _draws(count, resamples, seed)])
+    tail = (1 - level) / 2
+    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _draws(count: int, resamples: int, seed: int) -> Iterator[Array]:
+    """[B, count] how often each group was drawn, in blocks that make up `resamples` rows. They don't depend on the
+    values, so equal data sets (two models, two languages) are resampled alike."""
+    if resamples * count <= _BLOCK:
+        yield _kept_draws(count, resamples, seed)
+        return
     generator = np.random.default_rng(seed)
-    drawn: list[Array] = []
     step = max(1, _BLOCK // count)
     for start in range(0, resamples, step):
-        times = generator.multinomial(count, np.full(count, 1 / count), size=min(step, resamples - start))
-        drawn.append(reduce(times @ sums))
-    tail = (1 - level) / 2
-    low, high = np.nanquantile(np.concatenate(drawn), [tail, 1 - tail])
-    return float(low), float(high)
+        yield _draw(generator, count, min(step, resamples - start))
+
+
+@lru_cache(maxsize=4)
+def _kept_draws(count: int, resamples: int, seed: int) -> Array:
+    return _draw(np.random.default_rng(seed), count, resamples)
+
+
+def _draw(generator: np.random.Generator, count: int, resamples: int) -> Array:
+    return generator.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)

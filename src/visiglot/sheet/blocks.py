@@ -21,12 +21,14 @@ class Text:
         text: the words; empty ones are shown as "(empty)".
         note: said beside them, in the page's own language.
         status: a mark in front of them.
+        expected: what would have been right, in the same language.
     """
 
     language: str
     text: str
     note: str = ""
     status: Status | None = None
+    expected: str = ""
 
 
 @dataclass(frozen=True, slots=True)

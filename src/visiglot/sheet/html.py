@@ -149,9 +149,11 @@ def _text_html(text: Text) -> str:
     if text.status is not None:
         sign, said = MARKS[text.status]
         mark = f'<span class="{text.status}" role="img" aria-label="{said}">{sign}</span> '
-    words = _foreign(text.language, text.text) if text.text else '<span class="note">(empty)</span>'
-    note = f' <small class="note" dir="auto">{escape(text.note)}</small>' if text.note else ""
-    return f"<dt>{escape(english_name(text.language))}</dt><dd>{mark}{words}{note}</dd>"
+    words = _foreign(text.language, text.text) if text.text else ""
+    expected = _foreign(text.language, text.expected, "small") if text.expected else ""
+    note = f'<small class="note" dir="auto">{escape(text.note)}</small>' if text.note else ""
+    empty = "" if text.text or text.note else '<small class="note">(empty)</small>'
+    return f"<dt>{escape(english_name(text.language))}</dt><dd>{mark}{words}{empty}{expected}{note}</dd>"
 
 
 def _bcp47(code: str) -> str:

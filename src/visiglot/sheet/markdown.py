@@ -82,6 +82,8 @@ def _card_markdown(card: Card) -> str:
     lines = [f"**{_md(card.caption or card.alt)}**", ""]
     for text in card.texts:
         mark = f"{MARKS[text.status][0]} " if text.status is not None else ""
+        words = _md(text.text) if text.text or text.note else "(empty)"
+        expected = f" [{_md(text.expected)}]" if text.expected else ""
         note = f" ({_md(text.note)})" if text.note else ""
-        lines.append(f"- {_md(english_name(text.language))}: {mark}{_md(text.text) or '(empty)'}{note}")
+        lines.append(f"- {_md(english_name(text.language))}: {mark}{words}{expected}{note}")
     return "\n".join(lines)

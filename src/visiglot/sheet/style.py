@@ -62,9 +62,9 @@ figure { margin: 1rem 0; }
 dl { display: grid; grid-template-columns: minmax(5rem, auto) 1fr; gap: .3rem .75rem; margin: 0; font-size: .95rem; }
 dt { color: var(--soft); font-size: .85rem; padding-top: .1rem; }
 dd { margin: 0; }
-dd > [lang] { display: block; }
+dd > span[lang] { display: block; }
 dd > .right, dd > .wrong, dd > .error { float: inline-start; margin-inline-end: .4rem; }
-dd > .note { display: block; }
+dd > small { display: block; color: var(--soft); }
 .right { color: var(--good); } .wrong, .error { color: var(--bad); }
 @media (max-width: 40rem) {
   main { padding: 1.25rem 1rem 3rem; }

@@ -1,0 +1,139 @@
+"""The built-in benchmark: naming emoji drawn in a style, or of a thing, that no training picture showed.
+
+Gold answers are CLDR's short names, written and reviewed by people in each language; nothing was machine-translated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visiglot.evaluate.benchmark import BENCHMARKS, Benchmark, Settings
+from visiglot.types import Example
+
+if TYPE_CHECKING:
+    from visiglot.data.nano.load import NanoData
+    from visiglot.data.nano.tasks import Control
+
+CONTROLS: dict[Control, str] = {"wrong-image": "wrong image", "no-image": "no image"}
+
+
+@cache
+def _load(folder: Path) -> NanoData:
+    from visiglot.data.nano.load import load_nano
+
+    return load_nano(folder)
+
+
+@dataclass(frozen=True)
+class NanoBenchmarkData:
+    """One task on one split of the built-in data."""
+
+    task: str
+    split: str
+    control: Control
+    folder: Path
+    data: NanoData = field(repr=False)
+
+    @cached_property
+    def revision(self) -> str:
+        """Hash of the data set's card, which holds the hashes of its files and packages."""
+        from visiglot.data.nano.build import CARD
+
+        return f"sha256:{hashlib.sha256((self.folder / CARD).read_bytes()).hexdigest()}"
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        from visiglot.data.nano.splits import choose_languages
+
+        return choose_languages(self.data, self.split, self.data.languages, pictures=True)
+
+    @cached_property
+    def language_groups(self) -> Mapping[str, tuple[str, ...]]:
+        unseen = self.data.text_only_languages
+        return {
+            "trained with pictures": tuple(code for code in self.languages if code not in unseen),
+            "never pictured": tuple(code for code in self.languages if code in unseen),
+        }
+
+    def examples(self, language: str, *, split: str, prompt_set: str, limit: int | None) -> Iterable[Example]:
+        """In the order of a hash of the concept, so that a limit doesn't take the animals only."""
+        from visiglot.data.nano.tasks import build_nano_source
+
+        assert (split, prompt_set) == (self.split, "english")
+        source = build_nano_source(
+            self.data, task=self.task, split=split, languages=[language], control=self.control, prompts="english"
+        )
+        examples = sorted((source[i] for i in range(len(source))), key=_order)
+        return examples if limit is None else examples[:limit]
+
+
+def _order(example: Example) -> tuple[str, str]:
+    return hashlib.sha256(example.group.encode()).hexdigest(), example.id
+
+
+def _open(task: str, split: str, control: Control, folder: Path | None) -> NanoBenchmarkData:
+    from visiglot.data.nano.build import nano_dir
+
+    folder = folder or nano_dir()
+    return NanoBenchmarkData(task, split, control, folder, _load(folder))
+
+
+def _add(
+    name: str,
+    about: str,
+    split: str,
+    *,
+    task: str = "caption",
+    control: Control = "none",
+    chance: float | None = None,
+) -> Benchmark:
+    metrics = ("exact", "chrf-sentence") if task == "caption" else ("exact",)
+    return BENCHMARKS.add(
+        name,
+        Benchmark(
+            name=name,
+            about=about,
+            load=partial(_open, task, split, control),
+            splits=(split,),
+            prompt_sets=("english",),
+            metrics={task: metrics},
+            settings=Settings(max_new_tokens=48),
+            chance={} if chance is None else {task: chance},
+            licence="names: Unicode-3.0; pictures: each with its own in the data (see `visiglot data nano`)",
+            citation="Unicode CLDR 48 annotations; OpenMoji, Twemoji, Fluent Emoji and Noto Emoji drawings",
+            translation="none: names by CLDR's contributors in each language; prompts in English",
+            control_of="nano" if control != "none" else "",
+            control=CONTROLS.get(control, ""),
+        ),
+    )
+
+
+_add("nano", "Name the thing in a drawing of the held-out style (Noto).", "test")
+_add("nano-train", "Name the thing in a drawing of the training styles: how much was learned at all.", "train-eval")
+_add("nano-unseen", "Name things no picture of which was trained on, in the held-out style.", "test-unseen")
+_add(
+    "nano-wrong-image",
+    "`nano` with the picture of another thing: what is right without looking.",
+    "test",
+    control="wrong-image",
+)
+_add(
+    "nano-no-image",
+    "`nano` without a picture: what is right by guessing common names.",
+    "test",
+    control="no-image",
+)
+_add(
+    "nano-matching",
+    "Is this a drawing of that? Yes or no, against a similar thing; held-out style.",
+    "test",
+    task="matching",
+    chance=0.5,
+)
+_add("nano-choice", "Which of four similar things is drawn? Held-out style.", "test", task="choice", chance=0.25)
+_add("nano-dev", "Name the thing in a drawing of one style (Fluent), to choose by; trained on unless left out.", "dev")

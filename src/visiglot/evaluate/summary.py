@@ -1,0 +1,168 @@
+"""Score files -> what a report says: pure, no page in sight."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from visiglot.errors import EvaluationError
+from visiglot.evaluate.metrics import METRICS
+from visiglot.evaluate.predictions import SCORES, read_folder, read_scores
+from visiglot.evaluate.provenance import BenchmarkRun, Run, read_run
+from visiglot.languages import language
+from visiglot.types import Prediction, Score
+
+ENGLISH = "eng_Latn"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One evaluation folder in memory.
+
+    Args:
+        label: what its columns and bars are called; differs between the folders of a report.
+        run: None when the predictions were made elsewhere.
+    """
+
+    label: str
+    folder: Path
+    run: Run | None
+    scores: tuple[Score, ...]
+
+    def benchmark(self, name: str, prompt_set: str) -> BenchmarkRun | None:
+        return self.run.benchmarks.get(f"{name}.{prompt_set}") if self.run is not None else None
+
+    def predictions(self) -> Iterable[Prediction]:
+        """Every row of every prediction file."""
+        for _, rows in read_folder(self.folder):
+            yield from rows
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What is comparable: scores of one metric on one task of a benchmark."""
+
+    benchmark: str
+    prompt_set: str
+    task: str
+    metric: str
+    tokenisation: str
+
+
+def title_of(key: Key, keys: Iterable[Key]) -> str:
+    """The benchmark with its prompt set, and the task where the benchmark has several among `keys`."""
+    name = f"{key.benchmark} ({key.prompt_set})"
+    tasks = {k.task for k in keys if (k.benchmark, k.prompt_set) == (key.benchmark, key.prompt_set)}
+    return f"{name}: {key.task}" if len(tasks) > 1 else name
+
+
+def load_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
+    """Read scores and run.json of each folder.
+
+    Raises:
+        EvaluationError: a folder isn't scored, or a file in it is broken.
+    """
+    runs = [(folder, read_run(folder)) for folder in folders]
+    names = [run.model if run is not None else folder.name for folder, run in runs]
+    if len(set(names)) < len(names):
+        names = [f"{name} ({folder})" for name, (folder, _) in zip(names, runs)]
+    found = []
+    for label, (folder, run) in zip(names, runs):
+        if not (folder / SCORES).is_file():
+            raise EvaluationError(
+                f"{folder} has no {SCORES}", hint="`visiglot evaluate --only score --out FOLDER` makes it."
+            )
+        found.append(Evaluation(label, folder, run, tuple(read_scores(folder / SCORES))))
+    return found
+
+
+def tables(evaluation: Evaluation) -> dict[Key, dict[str, Score]]:
+    """Scores by what they measure and language. Benchmarks stand in the order in which they were asked, metrics in the
+    order of the file (a task's first metric is its main one)."""
+    asked = list(evaluation.run.benchmarks) if evaluation.run is not None else []
+    found: dict[Key, dict[str, Score]] = {}
+    for score in evaluation.scores:
+        key = Key(score.benchmark, score.prompt_set, score.task, score.metric, score.tokenisation)
+        found.setdefault(key, {})[score.language] = score
+
+    def place(key: Key) -> int:
+        name = f"{key.benchmark}.{key.prompt_set}"
+        return asked.index(name) if name in asked else len(asked)
+
+    return {key: found[key] for key in sorted(found, key=place)}
+
+
+def main_keys(keys: Iterable[Key]) -> list[Key]:
+    """The first key of each benchmark, prompt set and task."""
+    first: dict[tuple[str, str, str], Key] = {}
+    for key in keys:
+        first.setdefault((key.benchmark, key.prompt_set, key.task), key)
+    return list(first.values())
+
+
+def mean_value(scores: Iterable[Score]) -> float:
+    """Mean over languages, each counting alike; NaN when none has a value."""
+    values = [score.value for score in scores if math.isfinite(score.value)]
+    return sum(values) / len(values) if values else math.nan
+
+
+def language_groups(scores: Mapping[str, Score], row: BenchmarkRun | None) -> dict[str, tuple[str, ...]]:
+    """The languages that have scores, English apart, by the benchmark's named groups; "other languages" are the rest.
+    Groups without a scored language are left out."""
+    others = [code for code in scores if code != ENGLISH]
+    groups: dict[str, tuple[str, ...]] = {}
+    for name, codes in (row.language_groups if row is not None else {}).items():
+        if chosen := tuple(code for code in others if code in codes):
+            groups[name] = chosen
+    named = {code for codes in groups.values() for code in codes}
+    if rest := tuple(code for code in others if code not in named):
+        groups["other languages"] = rest
+    return groups
+
+
+def by_script(code: str) -> str:
+    return language(code).script
+
+
+def by_tier(code: str) -> str:
+    """Joshi et al.'s class of resources, as text."""
+    tier = language(code).tier
+    return "not classed" if tier is None else str(tier)
+
+
+def means_by(scores: Mapping[str, Score], kind: Callable[[str], str]) -> list[tuple[str, tuple[str, ...], float]]:
+    """(name of the class, its languages, their mean), by name."""
+    classes: dict[str, list[str]] = {}
+    for code in scores:
+        classes.setdefault(kind(code), []).append(code)
+    return [(name, tuple(codes), mean_value(scores[code] for code in codes)) for name, codes in sorted(classes.items())]
+
+
+def worst(scores: Mapping[str, Score], metric: str, count: int = 5) -> list[Score]:
+    """The `count` languages that do worst, worst first; those without a value can't be ranked and are left out."""
+    sign = 1.0 if higher_is_better(metric) else -1.0
+    ranked = [score for score in scores.values() if math.isfinite(score.value)]
+    return sorted(ranked, key=lambda score: (sign * score.value, score.language))[:count]
+
+
+def best_first(scores: Mapping[str, Score], metric: str) -> list[str]:
+    """Languages from best to worst, those without a value last."""
+    sign = -1.0 if higher_is_better(metric) else 1.0
+    order = {
+        code: (0, sign * score.value) if math.isfinite(score.value) else (1, 0.0) for code, score in scores.items()
+    }
+    return sorted(scores, key=lambda code: (*order[code], code))
+
+
+def is_percent(metric: str) -> bool:
+    return METRICS.get(metric).percent if metric in METRICS else False
+
+
+def higher_is_better(metric: str) -> bool:
+    return METRICS.get(metric).higher_is_better if metric in METRICS else True
+
+
+def about(metric: str) -> str:
+    return METRICS.get(metric).about if metric in METRICS else f"{metric}: not in this installation's table of metrics."
