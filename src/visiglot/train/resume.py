@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -95,7 +97,8 @@ class Run:
         if accelerator.is_main_process:
 
             def write(folder: Path) -> None:
-                model.save_pretrained(folder / "model")
+                with _no_progress_bars():
+                    model.save_pretrained(folder / "model")
                 processor.save_pretrained(folder / "model")
                 trainer = folder / "trainer"
                 trainer.mkdir()
@@ -158,6 +161,20 @@ def versions() -> dict[str, str]:
     """Of everything that computes."""
     packages = ("visiglot", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy")
     return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+
+
+@contextlib.contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """Without transformers' own bars, which would break into the run's progress line."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _check_recipe(recipe: Recipe, folder: Path, last: Checkpoint) -> None:

@@ -86,12 +86,12 @@ def prepare_stage(
         TrainingError: too little of the first step is supervised, or an example of it not at all.
     """
     section = recipe.stages[index]
-    groups = apply_parts(model, section)
-    set_modes(model, gradient_checkpointing=recipe.train.gradient_checkpointing)
     spec = processor.spec()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]):  # new weights, low-rank layers and projections, follow from the seed
         torch.manual_seed(recipe.train.seed + index)
+        groups = apply_parts(model, section)
         objective = OBJECTIVES.get(section.objective)(model, spec, recipe.train, section.options)
+    set_modes(model, gradient_checkpointing=recipe.train.gradient_checkpointing)
     mixture = sources.mixture(recipe, section, seed=recipe.train.seed + index)
     batches = Batches(
         mixture,

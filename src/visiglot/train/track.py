@@ -51,7 +51,7 @@ class Window:
         """Means and rates of the window; rates are per second."""
         seconds = time.perf_counter() - self.started
         return {
-            "loss": sum(self.loss.values()) / max(sum(self.count.values()), 1),
+            "loss": round(sum(self.loss.values()) / max(sum(self.count.values()), 1), 6),
             "loss_by_language": {
                 language: round(self.loss[language] / self.count[language], 4)
                 for language in sorted(self.loss)

@@ -1,0 +1,118 @@
+"""A checkpoint is whole or not there, whatever happens to the disk or the process."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from visiglot.errors import CheckpointError, TrainingError
+from visiglot.train.checkpoint import (
+    Position,
+    check_contents,
+    checkpoints,
+    clean_leftovers,
+    last_complete,
+    owned,
+    save_checkpoint,
+    write_atomically,
+)
+
+
+def write(folder: Path) -> None:
+    (folder / "model").mkdir()
+    (folder / "model" / "weights").write_bytes(b"0123456789")
+
+
+def save(run: Path, step: int, stage: int = 0, keep: int = 9) -> Path:
+    return save_checkpoint(run, f"s{stage}", Position(stage, step), write, about={"recipe_hash": "x"}, keep=keep)
+
+
+def test_the_last_complete_is_the_furthest_by_stage_then_step(tmp_path: Path) -> None:
+    assert last_complete(tmp_path) is None
+    save(tmp_path, 100)
+    newest = save(tmp_path, 5, stage=1)
+    save(tmp_path, 90)
+    assert last_complete(tmp_path) == newest
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
+    good = save(tmp_path, 1)
+
+    def fails(folder: Path) -> None:
+        write(folder)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(CheckpointError, match="No space left") as caught:
+        save_checkpoint(tmp_path, "s0", Position(0, 2), fails, about={}, keep=1)
+    assert "s0-1 is whole" in str(caught.value.hint)
+    assert last_complete(tmp_path) == good
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["s0-1"]
+
+
+def test_an_error_that_is_not_the_disks_passes_through(tmp_path: Path) -> None:
+    def fails(folder: Path) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        save_checkpoint(tmp_path, "s0", Position(0, 2), fails, about={}, keep=1)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_only_the_newest_are_kept(tmp_path: Path) -> None:
+    for step in (1, 2, 3):
+        save(tmp_path, step, keep=2)
+    assert [checkpoint.position.step for checkpoint in checkpoints(tmp_path)] == [2, 3]
+
+
+def test_a_file_cut_short_makes_a_checkpoint_incomplete(tmp_path: Path) -> None:
+    good = save(tmp_path, 1)
+    (save(tmp_path, 2) / "model" / "weights").write_bytes(b"0123")
+    assert last_complete(tmp_path) == good
+
+
+def test_changed_bytes_are_found_by_their_hash(tmp_path: Path) -> None:
+    (save(tmp_path, 1) / "model" / "weights").write_bytes(b"012345678X")
+    (checkpoint,) = checkpoints(tmp_path)
+    with pytest.raises(CheckpointError, match="not what was saved"):
+        check_contents(checkpoint)
+
+
+def test_leftovers_of_a_killed_run_are_no_checkpoint_and_are_cleaned(tmp_path: Path) -> None:
+    leftover = tmp_path / "checkpoints" / ".s0-3.partial"
+    leftover.mkdir(parents=True)
+    (leftover / "manifest.json").write_text(json.dumps({"complete": True}))
+    assert last_complete(tmp_path) is None
+    clean_leftovers(tmp_path)
+    assert not leftover.exists()
+
+
+def test_the_same_step_can_be_saved_again(tmp_path: Path) -> None:
+    save(tmp_path, 1)
+    again = save(tmp_path, 1)
+    assert last_complete(tmp_path) == again
+
+
+def test_a_run_has_one_owner_and_the_error_names_it(tmp_path: Path) -> None:
+    with (
+        owned(tmp_path),
+        pytest.raises(TrainingError, match=f"process {os.getpid()}"),
+        owned(tmp_path),
+    ):
+        pass
+    with owned(tmp_path):  # free again
+        assert (tmp_path / "run.lock").read_text().strip() == str(os.getpid())
+
+
+def test_a_text_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "recipe.yaml"
+    write_atomically(path, "old")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        write_atomically(path, "new")
+    assert path.read_text() == "old"

@@ -1,0 +1,131 @@
+"""Features are computed once, found again, and never mistaken for those of another encoder."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tests.drawn import Drawn
+from tests.tiny import build_tiny
+from torch import Tensor
+
+from visiglot.errors import CheckpointError
+from visiglot.train import features as module
+from visiglot.train.augment import Augmentation
+from visiglot.train.features import FeatureCache, cache_key
+from visiglot.train.pictures import Pictures
+from visiglot.types import VisionFeatures
+
+IMAGES = [example.images[0] for example in Drawn(["eng_Latn"]).examples][:5]
+
+
+@pytest.fixture(scope="module")
+def built():
+    return build_tiny()
+
+
+class Encoder:
+    """Counts the pictures that go through the model."""
+
+    def __init__(self, model) -> None:
+        self.model = model
+        self.pictures = 0
+
+    def __call__(self, pixels: Tensor) -> VisionFeatures:
+        self.pictures += len(pixels)
+        with torch.no_grad():
+            return self.model.encode_images(pixels)
+
+
+def open_cache(folder: Path, built, encoder: Encoder) -> FeatureCache:
+    return FeatureCache(folder, encoder, Pictures(built.processor), Augmentation())
+
+
+def test_features_from_disk_are_those_that_were_computed(tmp_path: Path, built) -> None:
+    encoder = Encoder(built.model)
+    cache = open_cache(tmp_path, built, encoder)
+    fresh = cache.features(IMAGES, [0] * 5)
+    cache.flush()
+    again = open_cache(tmp_path, built, encoder).features(IMAGES, [0] * 5)
+    assert encoder.pictures == 5
+    assert torch.equal(fresh.patches, again.patches)
+    assert torch.equal(fresh.pooled, again.pooled)
+    assert again.grid == fresh.grid == (4, 4)
+
+
+def test_only_missing_views_are_computed_whatever_the_order(tmp_path: Path, built) -> None:
+    encoder = Encoder(built.model)
+    cache = open_cache(tmp_path, built, encoder)
+    first = cache.features(IMAGES[:3], [0, 1, 0])
+    both = cache.features([IMAGES[3], *IMAGES[:3]], [0, 0, 1, 0])
+    assert encoder.pictures == 4
+    torch.testing.assert_close(both.patches[1:], first.patches)
+
+
+def test_view_zero_is_the_plain_picture_and_others_are_not(tmp_path: Path, built) -> None:
+    encoder = Encoder(built.model)
+    views = open_cache(tmp_path, built, encoder).features([IMAGES[0]] * 3, [0, 1, 2])
+    plain = encoder(Pictures(built.processor).plain(IMAGES[:1]))
+    torch.testing.assert_close(views.patches[:1], plain.patches)
+    assert not torch.allclose(views.patches[1], views.patches[0], atol=1e-3)
+    assert not torch.allclose(views.patches[1], views.patches[2], atol=1e-3)
+
+
+def test_shards_are_written_while_the_cache_grows(
+    tmp_path: Path,
+    built,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "SHARD", 2)
+    cache = open_cache(tmp_path, built, Encoder(built.model))
+    for image in IMAGES:
+        cache.features([image], [0])
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert len(cache) == 5
+
+
+def test_the_key_changes_with_weights_layer_preprocessing_and_format(built) -> None:
+    vision = build_tiny().model.vision
+    keys = [
+        cache_key(vision, -1, "a", torch.float32),
+        cache_key(vision, -2, "a", torch.float32),
+        cache_key(vision, -1, "b", torch.float32),
+        cache_key(vision, -1, "a", torch.bfloat16),
+    ]
+    assert cache_key(vision, -1, "a", torch.float32) == keys[0]
+    with torch.no_grad():
+        next(vision.parameters()).view(-1)[0] += 1e-3
+    keys.append(cache_key(vision, -1, "a", torch.float32))
+    assert len(set(keys)) == 5
+
+
+def test_a_full_disk_is_one_error_and_leaves_no_shard(
+    tmp_path: Path,
+    built,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cache = open_cache(tmp_path, built, Encoder(built.model))
+    cache.features(IMAGES, [0] * 5)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(module, "save_file", full)
+    with pytest.raises(CheckpointError, match="No space left"):
+        cache.flush()
+    assert not list(tmp_path.glob("*.safetensors")) + list(tmp_path.glob("*.partial"))
+
+
+def test_pictures_come_as_the_processor_gives_them(built) -> None:
+    from visiglot.data.images import load_image
+
+    direct = built.processor.pixel_values([load_image(image) for image in IMAGES])
+    store = Pictures(built.processor)
+    torch.testing.assert_close(store.plain(IMAGES), direct, atol=1e-5, rtol=0)
+    torch.testing.assert_close(store.plain(IMAGES[::-1]), direct.flip(0), atol=1e-5, rtol=0)
+
+
+def test_pictures_beyond_the_memory_limit_are_decoded_again(built) -> None:
+    room_for_two = Pictures(built.processor, memory=2 * 3 * 32 * 32)
+    first = room_for_two.plain(IMAGES)
+    assert torch.equal(first, room_for_two.plain(IMAGES))
+    assert len(room_for_two._held) == 2
