@@ -1,0 +1,201 @@
+"""`visiglot data`: fetch the built-in data, look into a source, plan a recipe's mixture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from visiglot.cli.console import say, stdout
+from visiglot.cli.errors import SOME_FAILED
+from visiglot.cli.options import Languages, Sheet
+
+if TYPE_CHECKING:
+    from visiglot.config import Recipe
+    from visiglot.data.source import Source
+    from visiglot.types import Example
+
+app = typer.Typer(no_args_is_help=True, help="The built-in data, and checks of any other.", rich_markup_mode="rich")
+
+SHEET_EXAMPLES = 60
+
+
+@app.command()
+def nano(
+    packages: Annotated[
+        Path | None,
+        typer.Option(
+            "--packages", help="A folder with the packages' tarballs (`npm pack`), for use without a network."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Build the data set again although it is there.")] = False,
+) -> None:
+    """Fetch and draw the built-in data: emoji by four artists and their names in a hundred languages.
+
+    The packages come through the npm client, each checked against its pinned SHA-256.
+    """
+    from visiglot.data.nano.build import build_nano
+
+    typer.echo(str(build_nano(packages=packages, force=force, progress=say)))
+
+
+@app.command()
+def check(
+    source: Annotated[str, typer.Argument(help="A name in the table of sources ('nano'), or a .parquet file.")],
+    options: Annotated[
+        list[str] | None, typer.Argument(help="The source's own options: task=caption", metavar="[KEY=VALUE]...")
+    ] = None,
+    languages: Languages = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Examples that are looked at, spread evenly.")] = 500,
+    sheet: Sheet = None,
+) -> None:
+    """Look into a source: languages, counts, and examples that can't be used (exit code 1 if there are any)."""
+    opened = _open(source, options or [], languages)
+    _print_counts(opened)
+    chosen = _spread(opened, limit)
+    problems = [(example.id, problem) for example in chosen if (problem := _problem(example)) is not None]
+    for name, problem in problems[:20]:
+        typer.echo(f"  {name}: {problem}")
+    typer.echo(f"{len(chosen):,} examples looked at, {len(problems):,} can't be used")
+    if sheet is not None:
+        _write_sheet(opened, chosen[:: -(-len(chosen) // SHEET_EXAMPLES)], sheet)
+        typer.echo(str(sheet))
+    if problems:
+        raise typer.Exit(SOME_FAILED)
+
+
+@app.command()
+def plan(
+    recipe: Annotated[str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="As for `visiglot train`.", metavar="[PATH=VALUE]...")
+    ] = None,
+) -> None:
+    """Say how many examples of each source and language a recipe's stages draw."""
+    from visiglot.config import load_recipe
+
+    print_plan(load_recipe(recipe, overrides or []))
+
+
+def print_plan(recipe: Recipe) -> None:
+    """A table for each stage: languages down, sources across.
+
+    Raises:
+        DataError: a source can't be used.
+    """
+    from rich.table import Table
+
+    from visiglot.data.mixture import Mixture
+
+    console = stdout()
+    for index, stage in enumerate(recipe.stages):
+        total = stage.steps * stage.batch.rows
+        mixture = Mixture(stage.data or recipe.data, total=total, seed=recipe.train.seed + index)
+        counts = mixture.table()
+        sources = list(dict.fromkeys(name for name, _ in counts))
+        by_language = {code: {name: n for (name, c), n in counts.items() if c == code} for _, code in counts}
+        lines = (
+            f"stage {stage.name}: {stage.objective}, {stage.steps:,} steps of {stage.batch.rows:,} examples, "
+            f"{total:,} in all"
+        )
+        typer.echo(lines)
+        table = Table(box=None, pad_edge=False)
+        table.add_column("language")
+        for name in [*sources, "all"]:
+            table.add_column(name, justify="right")
+        for code, row in sorted(by_language.items()):
+            cells = [f"{row[name]:,}" if name in row else "" for name in sources]
+            table.add_row(code, *cells, f"{sum(row.values()):,}")
+        console.print(table)
+
+
+def _open(name: str, options: list[str], languages: str | None) -> Source:
+    import yaml
+
+    from visiglot.data.source import build_source
+    from visiglot.errors import ConfigError
+    from visiglot.languages import all_languages, resolve
+
+    values: dict[str, object] = {}
+    problems = []
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            problems.append(f"option {option!r}: has no `key=value`")
+        else:
+            values[key] = yaml.safe_load(value)
+    if problems:
+        raise ConfigError(f"source {name}", problems, hint="Options look like task=caption")
+    kind = name
+    if name.endswith(".parquet"):
+        kind, values = "parquet", {"path": name, **values}
+    everything = [row.code for row in all_languages()]
+    codes = resolve(languages, all_codes=everything) if languages else _languages_of(kind, values) or everything
+    return build_source(kind, values, languages=codes, seed=0)
+
+
+def _languages_of(kind: str, values: dict[str, object]) -> tuple[str, ...]:
+    """All languages of the built-in data, which wants to be asked for those it has only."""
+    if kind != "nano":
+        return ()
+    from visiglot.data.nano.load import load_nano
+
+    folder = values.get("folder")
+    return load_nano(Path(str(folder)) if folder else None).languages
+
+
+def _print_counts(source: Source) -> None:
+    from visiglot.data.source import describe
+
+    typer.echo(describe(source))
+    counts = sorted(((len(indices), code) for code, indices in source.by_language.items()), reverse=True)
+    typer.echo("  " + ", ".join(f"{code} {count:,}" for count, code in counts))
+
+
+def _spread(source: Source, limit: int) -> list[Example]:
+    """Up to `limit` examples, evenly spaced over the source's languages in their order."""
+    indices = [int(index) for found in source.by_language.values() for index in found]
+    step = max(1, -(-len(indices) // limit))
+    return [source[index] for index in indices[::step]]
+
+
+def _problem(example: Example) -> str | None:
+    """Why the example can't be used, None when it can."""
+    from visiglot.data.images import load_image
+    from visiglot.errors import VisiglotError
+    from visiglot.types import ImageSlot
+
+    slots = [part.index for message in example.messages for part in message.content if isinstance(part, ImageSlot)]
+    if not example.messages:
+        return "it has no messages"
+    if sorted(set(slots)) != list(range(len(example.images))):
+        return f"{len(example.images)} pictures, shown in the text: {Counter(slots) or 'none'}"
+    last = example.messages[-1]
+    if last.role == "assistant" and not last.text.strip():
+        return "its answer is empty"
+    if last.role != "assistant" and not example.references:
+        return "it has neither an answer nor references"
+    try:
+        for ref in example.images:
+            load_image(ref)
+    except VisiglotError as error:
+        return error.message
+    return None
+
+
+def _write_sheet(source: Source, examples: list[Example], path: Path) -> None:
+    from visiglot.cli.pictures import card_image
+    from visiglot.sheet import Card, Page, Text, write_page
+
+    page = Page(f"Data check: {source.name}", f"{len(examples)} of {len(source):,} examples.")
+    cards = []
+    for example in examples:
+        answers = [message.text for message in example.messages if message.role == "assistant"] or example.references
+        asked = " / ".join(message.text for message in example.messages if message.role == "user")
+        texts = tuple(Text(example.language, text, note=example.language) for text in answers)
+        image = card_image(example.images[0]) if example.images else None
+        cards.append(Card(image, example.id, texts, caption=f"{example.id}: {asked}"))
+    page.cards(cards)
+    write_page(page, path)

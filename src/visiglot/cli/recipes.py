@@ -1,0 +1,183 @@
+"""`visiglot recipes`: which there are, what they say, whether they hold together."""
+
+from __future__ import annotations
+
+import tomllib
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from visiglot.cli.console import stdout
+from visiglot.cli.errors import USER_ERROR
+
+if TYPE_CHECKING:
+    from visiglot.config import Recipe
+
+app = typer.Typer(no_args_is_help=True, help="The built-in recipes.", rich_markup_mode="rich")
+
+Name = Annotated[str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")]
+
+
+@app.command()
+def ls() -> None:
+    """List the built-in recipes."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from visiglot.config import load_recipe, recipe_names
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("recipe", "about"):
+        table.add_column(heading, no_wrap=heading == "recipe")
+    for name in recipe_names():
+        table.add_row(name, Text(load_recipe(name).about))
+    stdout().print(table)
+
+
+@app.command()
+def show(
+    name: Name,
+    cite: Annotated[bool, typer.Option("--cite", help="Print the BibTeX entries of what the recipe follows.")] = False,
+) -> None:
+    """Print a recipe as it is written."""
+    from visiglot.config import load_recipe, read_recipe_text
+
+    if not cite:
+        typer.echo(read_recipe_text(name), nl=False)
+        return
+    typer.echo("\n\n".join(bibtex(key) for key in load_recipe(name).cite))
+
+
+@app.command()
+def check(
+    name: Annotated[str | None, typer.Argument(help="A recipe; nothing: all built-in ones.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="As for `visiglot train`.", metavar="[PATH=VALUE]...")
+    ] = None,
+) -> None:
+    """Read recipes, and list their parts, stages and problems (exit code 2 if there are any)."""
+    from visiglot.config import load_recipe, recipe_names
+    from visiglot.errors import VisiglotError
+
+    bad = 0
+    for each in [name] if name is not None else recipe_names():
+        try:
+            recipe = load_recipe(each, overrides or [])
+        except VisiglotError as error:
+            typer.echo(f"{each}: {error}", err=True)
+            bad += 1
+            continue
+        problems = problems_of(recipe)
+        bad += bool(problems)
+        typer.echo(f"{each}: {'fine' if not problems else f'{len(problems)} problem(s)'}")
+        for line in describe_parts_of(recipe):
+            typer.echo(f"  {line}")
+        for problem in problems:
+            typer.echo(f"  problem: {problem}", err=True)
+    if bad:
+        raise typer.Exit(USER_ERROR)
+
+
+# --- what a recipe says ----------------------------------------------------------------------------------------------
+
+
+def describe_parts_of(recipe: Recipe) -> list[str]:
+    """Parts, stages and languages, a line each; nothing is built."""
+    from visiglot.languages import resolve
+
+    model = recipe.model
+    lines = [
+        f"vision: {_origin(model.vision.from_, model.vision.config)}",
+        f"connector: {model.connector.type}, {_origin(model.connector.from_, None)}",
+        f"language_model: {_origin(model.language_model.from_, model.language_model.config)}",
+        f"languages: {len(resolve(recipe.data.languages))}",
+    ]
+    for stage in recipe.stages:
+        parts = ", ".join(f"{path} {part.train}" for path, part in stage.parts.items())
+        lines.append(
+            f"stage {stage.name}: {stage.objective}, {stage.steps:,} steps of {stage.batch.rows:,} examples; {parts}"
+        )
+    return lines
+
+
+def _origin(source: str | None, config: dict[str, Any] | None) -> str:
+    if source is not None:
+        return f"from {source}"
+    return f"new {config.get('model_type', '?')}" if config is not None else "new"
+
+
+def hub_ids(recipe: Recipe) -> list[str]:
+    """The parts' sources that are neither a folder nor a run, and so would be fetched.
+
+    Raises:
+        CheckpointError: a source is nothing at all.
+    """
+    from pathlib import Path
+
+    from visiglot.models.runs import resolve_model
+
+    model = recipe.model
+    named = [model.vision.from_, model.connector.from_, model.language_model.from_]
+    if isinstance(model.language_model.tokenizer, str):
+        named.append(model.language_model.tokenizer)
+    found = [resolve_model(name) for name in named if name is not None]
+    return list(dict.fromkeys(where for where in found if not Path(where).is_dir()))
+
+
+def problems_of(recipe: Recipe) -> list[str]:
+    """What the schema can't know: names that are in no table."""
+    from visiglot.data.source import SOURCES
+    from visiglot.errors import UnknownNameError
+    from visiglot.evaluate.benchmark import BENCHMARKS
+    from visiglot.languages import resolve
+    from visiglot.models.connectors import CONNECTORS
+    from visiglot.render import load_template
+    from visiglot.train.objectives import OBJECTIVES
+
+    looked_up: list[tuple[str, Any, Any]] = [("model.connector.type", CONNECTORS.get, recipe.model.connector.type)]
+    if recipe.model.prompt.template is not None:
+        looked_up.append(("model.prompt.template", load_template, recipe.model.prompt.template))
+    looked_up += [(f"stages.{stage.name}.objective", OBJECTIVES.get, stage.objective) for stage in recipe.stages]
+    sections = [("data", recipe.data), *((f"stages.{s.name}.data", s.data) for s in recipe.stages if s.data)]
+    for where, section in sections:
+        for number, source in enumerate(section.sources):
+            looked_up.append((f"{where}.sources.{number}.type", SOURCES.get, source.type))
+            if source.languages is not None:
+                looked_up.append((f"{where}.sources.{number}.languages", resolve, source.languages))
+    looked_up += [("evaluate.benchmarks", BENCHMARKS.get, name) for name in recipe.evaluate.benchmarks]
+    looked_up += [("cite", bibtex, key) for key in recipe.cite]
+    problems = []
+    for where, look_up, name in looked_up:
+        try:
+            look_up(name)
+        except UnknownNameError as error:
+            problems.append(f"{where}: {error!s}".replace("\n", "; "))
+    return problems
+
+
+# --- citations -------------------------------------------------------------------------------------------------------
+
+
+def bibtex(key: str) -> str:
+    """The BibTeX entry of a row of citations.toml.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    from visiglot.errors import UnknownNameError
+
+    rows = _citations()
+    if key not in rows:
+        raise UnknownNameError("citation", key, rows)
+    row = dict(rows[key])
+    kind = row.pop("kind")
+    width = max(map(len, row))
+    lines = [f"  {name:<{width}} = {{{value}}}" for name, value in row.items()]
+    return f"@{kind}{{{key},\n" + ",\n".join(lines) + "\n}"
+
+
+@cache
+def _citations() -> dict[str, dict[str, str]]:
+    return tomllib.loads((resources.files("visiglot") / "recipes" / "citations.toml").read_text(encoding="utf-8"))
