@@ -134,7 +134,10 @@ def _penalise(
         decoding = search.decoding
         forbidden = search.end_ids if search.length < decoding.min_new_tokens else frozenset()
         for offset, ids in enumerate(search.tokens()):
-            seen = {*search.history, *ids} - forbidden if decoding.repetition_penalty != 1 else set()
+            seen: set[int] = set()
+            if decoding.repetition_penalty != 1:
+                # a prompt may hold ids that the head has no score for (an image token beyond the vocabulary)
+                seen = {i for i in (*search.history, *ids) if i < logits.shape[1] and i not in forbidden}
             count = len(seen) + len(forbidden)
             rows += [start + offset] * count
             columns += [*seen, *forbidden]
