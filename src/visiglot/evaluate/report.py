@@ -73,7 +73,7 @@ def report_page(evaluations: Sequence[Evaluation], *, title: str) -> Page:
     for key in main_keys(key for key in keys if (key.benchmark, key.prompt_set) not in controls):
         _details(page, sides, key)
     picked = [_gather(evaluation, controls) for evaluation in evaluations]
-    _samples(page, evaluations, [samples for samples, _, _ in picked])
+    _samples(page, evaluations, [s for s, _, _ in picked], dict.fromkeys((k.benchmark, k.prompt_set) for k in keys))
     _failures(page, evaluations, [(failures, count) for _, failures, count in picked])
     for evaluation in evaluations:
         _again(page, evaluation)
@@ -263,10 +263,13 @@ def _gather(evaluation: Evaluation, controls: set[tuple[str, str]]) -> tuple[Sam
     return samples, failures, count
 
 
-def _samples(page: Page, evaluations: Sequence[Evaluation], picked: Sequence[Samples]) -> None:
-    names = dict.fromkeys(name for samples in picked for name, rows in samples.items() if rows)
-    for name in names:
-        page.section(f"Samples: {name[0]}")
+def _samples(
+    page: Page, evaluations: Sequence[Evaluation], picked: Sequence[Samples], order: Iterable[tuple[str, str]]
+) -> None:
+    for name in order:
+        if not any(samples.get(name) for samples in picked):
+            continue
+        page.section(f"Samples: {name[0]} ({name[1]})")
         page.paragraph(
             "Pictures chosen by a hash of their names, before anything was scored. ✓: equal to a reference; "
             "otherwise a reference stands below."
@@ -277,39 +280,48 @@ def _samples(page: Page, evaluations: Sequence[Evaluation], picked: Sequence[Sam
                 continue
             if len(evaluations) > 1:
                 page.section(evaluation.label, level=3)
-            codes = _some_languages({row.language for row in rows})
+            asked = {(row.language, row.prompt) for row in rows}
+            several = len(asked) > len({code for code, _ in asked})
+            codes = _some_languages({code for code, _ in asked})[: SAMPLE_LANGUAGES // (2 if several else 1)]
             by_image: dict[str, list[Prediction]] = {}
             for row in rows:
                 if row.language in codes:
                     by_image.setdefault(row.image, []).append(row)
-            page.cards([_card(evaluation.folder, image, answers, codes) for image, answers in by_image.items()])
+            page.cards(
+                [_card(evaluation.folder, image, answers, codes, several) for image, answers in by_image.items()]
+            )
 
 
 def _some_languages(codes: set[str]) -> list[str]:
-    """English first, then a language of each script, the scripts with most languages first, round and round."""
+    """English first, then a language of each script, the scripts with most languages first, round and round; within a
+    script those that most readers know."""
     scripts: dict[str, list[str]] = {}
-    for code in sorted(codes - {ENGLISH}):
+    for code in sorted(codes - {ENGLISH}, key=lambda code: (-(language(code).tier or 0), code)):
         scripts.setdefault(by_script(code), []).append(code)
     queues = sorted(scripts.values(), key=lambda queue: (-len(queue), queue))
     chosen = [ENGLISH] if ENGLISH in codes else []
     for turn in range(max(map(len, queues), default=0)):
         chosen += [queue[turn] for queue in queues if turn < len(queue)]
-    return chosen[:SAMPLE_LANGUAGES]
+    return chosen
 
 
-def _card(folder: Path, image: str, rows: Sequence[Prediction], codes: Sequence[str]) -> Card:
+def _card(folder: Path, image: str, rows: Sequence[Prediction], codes: Sequence[str], prompts: bool) -> Card:
+    """The answers about a picture; with their prompts where these differ within a language."""
     ordered = sorted(rows, key=lambda row: (codes.index(row.language), row.id))
     english = next((row.references[0] for row in ordered if row.language == ENGLISH and row.references), image)
-    return Card(picture_file(folder, image).read_bytes(), english, tuple(map(_text, ordered)), caption=image)
+    return Card(
+        picture_file(folder, image).read_bytes(), english, tuple(_text(row, prompts) for row in ordered), caption=image
+    )
 
 
-def _text(row: Prediction) -> Text:
+def _text(row: Prediction, prompt: bool) -> Text:
+    note = row.prompt if prompt else ""
     if row.text is None:
-        return Text(row.language, "", note=row.error or "", status="error")
-    status: Status | None = None
-    if row.references:
-        status = "right" if is_exact(row.text, row.references) else "wrong"
-    return Text(row.language, row.text, status=status, expected=row.references[0] if status == "wrong" else "")
+        return Text(row.language, "", note="; ".join(filter(None, (note, row.error))), status="error")
+    right = is_exact(row.text, row.references)
+    status: Status | None = None if not row.references else "right" if right else "wrong"
+    expected = row.references[0] if status == "wrong" else ""
+    return Text(row.language, row.text, note, status, expected)
 
 
 def _failures(page: Page, evaluations: Sequence[Evaluation], found: Sequence[tuple[Sequence[Prediction], int]]) -> None:

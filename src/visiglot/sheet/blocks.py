@@ -105,7 +105,7 @@ def format_value(value: float, *, percent: bool) -> str:
     """The number as pages write it: "41.3 %" (0.413 given) or "41.30"; "–" where nothing was measured."""
     if not math.isfinite(value):
         return "–"
-    return f"{100 * value:.1f} %" if percent else f"{value:.2f}"
+    return (f"{100 * value:.1f} %" if percent else f"{value:.2f}").replace("-", "−")
 
 
 def has_interval(measure: Measure) -> bool:

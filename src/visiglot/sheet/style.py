@@ -29,6 +29,7 @@ th, td { text-align: start; padding: .4rem .75rem .4rem 0; border-bottom: 1px so
   vertical-align: top; }
 th { font-weight: 600; }
 tbody th { font-weight: 500; }
+.wide tbody th { white-space: nowrap; }
 .number { text-align: end; font-variant-numeric: tabular-nums; white-space: nowrap; }
 pre { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: 1rem;
   font-size: .85rem; }
@@ -59,11 +60,11 @@ figure { margin: 1rem 0; }
 .cards img { display: block; width: 100%; max-width: 12rem; max-height: 12rem; object-fit: contain;
   margin: 0 auto .75rem; background: #fff; border-radius: .4rem; padding: .35rem; }
 .cards figcaption > p { margin: 0 0 .5rem; font-size: .9rem; }
-dl { display: grid; grid-template-columns: minmax(5rem, auto) 1fr; gap: .3rem .75rem; margin: 0; font-size: .95rem; }
+dl { display: grid; grid-template-columns: fit-content(7.5rem) 1fr; gap: .3rem .75rem; margin: 0; font-size: .95rem; }
 dt { color: var(--soft); font-size: .85rem; padding-top: .1rem; }
-dd { margin: 0; }
+dd { margin: 0; position: relative; padding-inline-start: 1.3rem; }
 dd > span[lang] { display: block; }
-dd > .right, dd > .wrong, dd > .error { float: inline-start; margin-inline-end: .4rem; }
+dd > .right, dd > .wrong, dd > .error { position: absolute; inset-inline-start: 0; }
 dd > small { display: block; color: var(--soft); }
 .right { color: var(--good); } .wrong, .error { color: var(--bad); }
 @media (max-width: 40rem) {

@@ -1,0 +1,145 @@
+"""Evaluation folders -> report.html and report.md."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tests.unit.evaluate.conftest import WORDS, Scripted, row, toy_benchmark
+
+from visiglot.errors import EvaluationError
+from visiglot.evaluate.benchmark import Benchmark
+from visiglot.evaluate.generate import collect_predictions
+from visiglot.evaluate.predictions import prediction_path, write_predictions
+from visiglot.evaluate.report import build_report
+from visiglot.evaluate.score import score_predictions
+
+pytest.importorskip("sacrebleu")
+
+
+def evaluated(benchmark: Benchmark, out: Path, **script: object) -> Path:
+    answerer = Scripted(**script)  # type: ignore[arg-type]
+    collect_predictions(answerer, benchmark, list(WORDS), out, resume=True, command=["visiglot", "evaluate", "a b"])
+    return out
+
+
+def report(*folders: Path, out: Path) -> tuple[str, str]:
+    for folder in folders:
+        score_predictions(folder)
+    html, markdown = build_report(folders, out)
+    return html.read_text(encoding="utf-8"), markdown.read_text(encoding="utf-8")
+
+
+def line(markdown: str, *starts: str) -> list[str]:
+    """Cells of the first table row after each heading or caption in turn."""
+    for start in starts:
+        markdown = markdown[markdown.index(start) :]
+    return [cell.strip() for cell in markdown.splitlines()[0].strip("| ").split(" | ")]
+
+
+@pytest.fixture
+def one(toy: Benchmark, tmp_path: Path) -> tuple[str, str]:
+    """English right but for one, everything else right but for the cat; the dog fails in every language."""
+    return report(evaluated(toy, tmp_path / "e", wrong={"cat": "<script>x</script>"}, broken=("dog",)), out=tmp_path)
+
+
+def test_right_to_left_answers_carry_language_and_direction(one: tuple[str, str]) -> None:
+    html, _ = one
+    assert '<span lang="ar" dir="auto">شمس</span>' in html
+    assert '<span lang="he" dir="auto">שמש</span>' in html
+    assert '<small lang="ar" dir="auto">قطة</small>' in html  # what would have been right
+
+
+def test_answers_never_become_markup_and_nothing_is_fetched(one: tuple[str, str]) -> None:
+    html, _ = one
+    assert "<script" not in html
+    assert "&lt;script&gt;x&lt;/script&gt;" in html
+    sources = re.findall(r'(?:src|href)="([^"]{0,30})', html)
+    assert sources
+    assert all(source.startswith("data:image/png;base64,") for source in sources)
+
+
+def test_failures_are_counted_named_and_left_out(one: tuple[str, str]) -> None:
+    _, markdown = one
+    heads = line(markdown, "| benchmark | metric")
+    cells = dict(zip(heads, line(markdown, "| toy (english) | exact")))
+    assert cells["English"] == "50.0 %"  # one of the two that were answered
+    assert (cells["answers"], cells["failed"]) == ("10", "5")
+    assert "dog: scores aren't finite" in markdown
+
+
+def test_the_headline_separates_english_and_the_benchmarks_groups(
+    register: Callable[[Benchmark], Benchmark], tmp_path: Path
+) -> None:
+    benchmark = register(toy_benchmark())
+    folder = evaluated(benchmark, tmp_path / "e", wrong={"cat": "猫"})  # right in Japanese, wrong elsewhere
+    _, markdown = report(folder, out=tmp_path)
+    cells = dict(zip(line(markdown, "| benchmark | metric"), line(markdown, "| toy (english) | exact")))
+    assert cells["English"] == "66.7 %"
+    assert cells["pictured"] == "66.7 % (2)"
+    assert cells["never pictured"] == "100.0 % (1)"
+    assert cells["other languages"] == "66.7 % (1)"
+    assert line(markdown, "The English gap", "| never pictured")[1:] == ["66.7 %", "100.0 %", "−33.3 %"]
+    assert "Japanese (never pictured)" in markdown
+
+
+def test_a_control_stands_beside_what_it_controls(register: Callable[[Benchmark], Benchmark], tmp_path: Path) -> None:
+    plain = register(toy_benchmark())
+    control = register(toy_benchmark("toy-wrong", control_of="toy", control="wrong image"))
+    folder = evaluated(plain, tmp_path / "e")
+    evaluated(control, tmp_path / "e", wrong=dict.fromkeys(WORDS["eng_Latn"], "no idea"))
+    _, markdown = report(folder, out=tmp_path)
+    cells = dict(zip(line(markdown, "| benchmark | metric"), line(markdown, "| toy (english) | exact")))
+    assert cells["controls"] == "wrong image 0.0 %"
+    assert "| toy-wrong" not in markdown.partition("## How to make it again")[0]
+
+
+def test_means_by_script_and_tier_and_the_worst_languages_are_there(one: tuple[str, str]) -> None:
+    _, markdown = one
+    assert line(markdown, "Means by script", "| Arab |") == ["Arab", "1", "50.0 %"]
+    assert "Means by resource class" in markdown
+    assert len(line(markdown, "The five worst languages", "| language")) == 5
+
+
+def test_two_folders_stand_side_by_side(toy: Benchmark, tmp_path: Path) -> None:
+    good = evaluated(toy, tmp_path / "good", name="good")
+    poor = evaluated(toy, tmp_path / "poor", name="poor", fingerprint="weights-2", wrong={"cat": "?", "dog": "?"})
+    html, markdown = report(good, poor, out=tmp_path)
+    assert line(markdown, "exact by language", "| German")[1:3] == [
+        "100.0 % (100.0–100.0)",
+        line(markdown, "| German")[2],
+    ]
+    assert line(markdown, "exact by language", "| German")[2].startswith("33.3 % (")
+    assert "How to make it again: good" in html
+    assert "How to make it again: poor" in html
+
+
+def test_it_says_how_to_make_it_again(one: tuple[str, str]) -> None:
+    html, markdown = one
+    assert "visiglot evaluate &#x27;a b&#x27;" in html
+    assert "weights-1" in markdown
+    assert "toy-1" in markdown
+
+
+def test_predictions_from_elsewhere_are_reported_without_a_run(toy: Benchmark, tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    for code, words in WORDS.items():
+        path = prediction_path(folder, "toy", "english", code)
+        write_predictions([row(id, word, word, language=code) for id, word in words.items()], path)
+    _, markdown = report(folder, out=tmp_path / "out")
+    cells = dict(zip(line(markdown, "| benchmark | metric"), line(markdown, "| toy (english) | exact")))
+    assert cells["other languages"] == "100.0 % (4)"
+    assert "made elsewhere" in markdown
+
+
+def test_the_report_is_the_same_when_made_again(toy: Benchmark, tmp_path: Path) -> None:
+    folder = evaluated(toy, tmp_path / "e")
+    assert report(folder, out=tmp_path / "a") == report(folder, out=tmp_path / "b")
+
+
+def test_a_folder_that_was_not_scored_says_what_to_do(toy: Benchmark, tmp_path: Path) -> None:
+    folder = evaluated(toy, tmp_path / "e")
+    with pytest.raises(EvaluationError, match=r"has no scores\.jsonl"):
+        build_report([folder], tmp_path)
