@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from tests.unit.models.decode_llms import (
     CONFIGS,
     ENDS,
@@ -17,6 +16,7 @@ from tests.unit.models.decode_llms import (
     text_row,
     tiny_llm,
 )
+
 from visiglot.models.decode import Decoder, Decoding
 
 pytestmark = pytest.mark.filterwarnings("ignore:Passing `repetition_penalty` with `inputs_embeds`:UserWarning")
