@@ -13,10 +13,8 @@ loads a checkpoint of ours without remote code.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -88,16 +86,18 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-class _AfterTransformers(MetaPathFinder):
-    """Imports `visiglot.models`, which registers its classes, right after `transformers` has been imported."""
+class _AfterTransformers:
+    """A finder that imports `visiglot.models`, which registers its classes, right after `transformers` is imported."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname != "transformers":
             return None
+        from importlib.util import find_spec  # slow to import, and most commands never come here
+
         sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
+        spec = find_spec(fullname)
         if spec is None or spec.loader is None:
             return spec
         run = spec.loader.exec_module

@@ -368,6 +368,8 @@ def _apply(values: dict[str, Any], override: str) -> str | None:
 def _problems(error: ValidationError) -> list[str]:
     lines = []
     for item in error.errors(include_url=False):
+        if item["type"] == "too_short" and item["input"]:
+            continue  # it isn't empty: each of its items has a problem of its own
         path = ".".join(str(key) for key in item["loc"])
         if item["type"] == "extra_forbidden":
             known = _keys_at(item["loc"][:-1])
@@ -390,10 +392,9 @@ def _keys_at(path: Iterable[Any]) -> list[str]:
     for key in path:
         if isinstance(here, type) and issubclass(here, Section):
             field = next((f for n, f in here.model_fields.items() if key in (n, f.alias)), None)
-            if field is None:
-                return []
+            if field is None:  # a list position or a mapping key: `here` is already what the container holds
+                continue
             here = _section_of(field.annotation)
-        # list positions and mapping keys stay at the section that the container holds
     if isinstance(here, type) and issubclass(here, Section):
         return [field.alias or name for name, field in here.model_fields.items()]
     return []

@@ -7,8 +7,17 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from visiglot.cli import ask, caption, data, doctor, evaluate, languages, recipes, report, train
+from visiglot.cli.ask import ask as ask_verb
+from visiglot.cli.caption import caption as caption_verb
+from visiglot.cli.data import app as data_app
+from visiglot.cli.doctor import doctor as doctor_verb
 from visiglot.cli.errors import spoken
+from visiglot.cli.evaluate import evaluate as evaluate_verb
+from visiglot.cli.languages import languages as languages_verb
+from visiglot.cli.options import verb
+from visiglot.cli.recipes import app as recipes_app
+from visiglot.cli.report import report as report_verb
+from visiglot.cli.train import train as train_verb
 
 WORK = "The main verbs"
 HELP = "Helpers"
@@ -49,15 +58,12 @@ def visiglot(
     """Give an image encoder any language model's languages: train, evaluate, caption, ask."""
 
 
-app.command(rich_help_panel=WORK)(train.train)
-app.command(rich_help_panel=WORK)(evaluate.evaluate)
-app.command(rich_help_panel=WORK)(caption.caption)
-app.command(rich_help_panel=WORK)(ask.ask)
-app.command(rich_help_panel=HELP)(report.report)
-app.add_typer(data.app, name="data", rich_help_panel=HELP)
-app.command(rich_help_panel=HELP)(languages.languages)
-app.add_typer(recipes.app, name="recipes", rich_help_panel=HELP)
-app.command(rich_help_panel=HELP)(doctor.doctor)
+for main_verb in (train_verb, evaluate_verb, caption_verb, ask_verb):
+    verb(app, WORK)(main_verb)
+app.add_typer(data_app, name="data", rich_help_panel=HELP)
+app.add_typer(recipes_app, name="recipes", rich_help_panel=HELP)
+for helper in (languages_verb, report_verb, doctor_verb):
+    verb(app, HELP)(helper)
 
 
 def main() -> None:

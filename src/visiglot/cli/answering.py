@@ -208,6 +208,9 @@ def _print_rows(rows: Sequence[AnswerRow]) -> None:
     console = stdout()
     for image, own in _by_image(rows).items():
         console.print(Text(image, style="bold"))
+        if own[0].error is not None and len({row.error for row in own}) == 1:
+            console.print(Text(f"error: {own[0].error}", "red"))
+            continue
         table = Table(box=None, pad_edge=False, show_header=False)
         table.add_column(no_wrap=True)
         table.add_column(no_wrap=True, style="dim")

@@ -10,7 +10,7 @@ import typer
 
 from visiglot.cli.console import say, stdout
 from visiglot.cli.errors import SOME_FAILED
-from visiglot.cli.options import Languages, Sheet
+from visiglot.cli.options import Languages, Sheet, verb
 
 if TYPE_CHECKING:
     from visiglot.config import Recipe
@@ -22,7 +22,7 @@ app = typer.Typer(no_args_is_help=True, help="The built-in data, and checks of a
 SHEET_EXAMPLES = 60
 
 
-@app.command()
+@verb(app)
 def nano(
     packages: Annotated[
         Path | None,
@@ -41,11 +41,11 @@ def nano(
     typer.echo(str(build_nano(packages=packages, force=force, progress=say)))
 
 
-@app.command()
+@verb(app)
 def check(
     source: Annotated[str, typer.Argument(help="A name in the table of sources ('nano'), or a .parquet file.")],
     options: Annotated[
-        list[str] | None, typer.Argument(help="The source's own options: task=caption", metavar="[KEY=VALUE]...")
+        list[str] | None, typer.Argument(help="The source's own options: task=caption", metavar="KEY=VALUE")
     ] = None,
     languages: Languages = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Examples that are looked at, spread evenly.")] = 500,
@@ -66,11 +66,11 @@ def check(
         raise typer.Exit(SOME_FAILED)
 
 
-@app.command()
+@verb(app)
 def plan(
     recipe: Annotated[str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")],
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="As for `visiglot train`.", metavar="[PATH=VALUE]...")
+        list[str] | None, typer.Argument(help="As for `visiglot train`.", metavar="PATH=VALUE")
     ] = None,
 ) -> None:
     """Say how many examples of each source and language a recipe's stages draw."""

@@ -6,8 +6,6 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, requires, version
-from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -33,6 +31,8 @@ def doctor() -> None:
 
 
 def _packages() -> Facts:
+    from importlib.metadata import version
+
     yield "visiglot", version("visiglot")
     yield "python", f"{platform.python_version()} ({platform.system()} {platform.machine()})"
     for package in _PACKAGES:
@@ -58,6 +58,8 @@ def _machine() -> Facts:
 
 def _extras() -> Facts:
     """Each extra with the packages that it lacks; from the package's own metadata."""
+    from importlib.metadata import requires
+
     wanted = [requirement.partition(";") for requirement in requires("visiglot") or ()]
     for extra in _SHOWN_EXTRAS:
         names = [_name(text) for text, _, marker in wanted if extra in marker.replace("'", '"').split('"')]
@@ -88,6 +90,8 @@ def _files() -> Facts:
 
 
 def _npm() -> str:
+    from importlib.util import find_spec
+
     found = shutil.which("npm")
     if found:
         return found
@@ -122,6 +126,8 @@ def _name(requirement: str) -> str:
 
 
 def _version(package: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(package)
     except PackageNotFoundError:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
+
+Function = TypeVar("Function", bound=Callable[..., None])
 
 MACHINE = "Machine"
 OUTPUT = "Output"
@@ -59,3 +62,14 @@ Sheet = Annotated[
 Images = Annotated[
     list[str], typer.Argument(help="Picture files, folders (searched through, sorted), or patterns in quotes.")
 ]
+
+
+def verb(app: typer.Typer, panel: str | None = None) -> Callable[[Function], Function]:
+    """Register a function as a command; its docstring is the help, each paragraph wrapped anew for the terminal."""
+
+    def register(function: Function) -> Function:
+        paragraphs = (function.__doc__ or "").split("\n\n")
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+        return app.command(help=text, rich_help_panel=panel)(function)
+
+    return register

@@ -11,6 +11,7 @@ import typer
 
 from visiglot.cli.console import stdout
 from visiglot.cli.errors import USER_ERROR
+from visiglot.cli.options import verb
 
 if TYPE_CHECKING:
     from visiglot.config import Recipe
@@ -20,7 +21,7 @@ app = typer.Typer(no_args_is_help=True, help="The built-in recipes.", rich_marku
 Name = Annotated[str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")]
 
 
-@app.command()
+@verb(app)
 def ls() -> None:
     """List the built-in recipes."""
     from rich.table import Table
@@ -36,7 +37,7 @@ def ls() -> None:
     stdout().print(table)
 
 
-@app.command()
+@verb(app)
 def show(
     name: Name,
     cite: Annotated[bool, typer.Option("--cite", help="Print the BibTeX entries of what the recipe follows.")] = False,
@@ -50,11 +51,11 @@ def show(
     typer.echo("\n\n".join(bibtex(key) for key in load_recipe(name).cite))
 
 
-@app.command()
+@verb(app)
 def check(
     name: Annotated[str | None, typer.Argument(help="A recipe; nothing: all built-in ones.")] = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(help="As for `visiglot train`.", metavar="[PATH=VALUE]...")
+        list[str] | None, typer.Argument(help="As for `visiglot train`.", metavar="PATH=VALUE")
     ] = None,
 ) -> None:
     """Read recipes, and list their parts, stages and problems (exit code 2 if there are any)."""

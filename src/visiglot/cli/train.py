@@ -21,7 +21,7 @@ def train(
     ],
     overrides: Annotated[
         list[str] | None,
-        typer.Argument(help="Values to change, by dotted path: stages.1.lr=2e-4", metavar="[PATH=VALUE]..."),
+        typer.Argument(help="Values to change, by dotted path: stages.1.lr=2e-4", metavar="PATH=VALUE"),
     ] = None,
     out: Annotated[
         Path | None,
