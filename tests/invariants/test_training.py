@@ -173,3 +173,8 @@ def test_the_same_recipe_gives_the_same_weights_whatever_was_drawn_before(tmp_pa
         stages = ({"steps": 1, "parts": LORA}, {"steps": 1, "objective": "contrastive"})
         runs.append(weights(train(drawn_recipe(*stages), tmp_path / str(seed))))
     assert all(torch.equal(runs[1][name], tensor) for name, tensor in runs[0].items())
+
+
+def test_recomputed_activations_walk_the_path_of_kept_ones(tmp_path: Path) -> None:
+    runs = [train(drawn_recipe({"parts": LORA}, gradient_checkpointing=on), tmp_path / str(on)) for on in (False, True)]
+    assert losses(runs[0]) == pytest.approx(losses(runs[1]), abs=1e-5)

@@ -138,7 +138,7 @@ def set_modes(model: VisionLanguageModel, *, gradient_checkpointing: bool) -> No
     for part in parts:
         part.train(any(parameter.requires_grad for parameter in part.parameters()))
     if gradient_checkpointing:
-        model.language_model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.language_model.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def optimiser_groups(groups: Iterable[PartGroup], objective: Objective, section: StageSection) -> list[dict[str, Any]]:
