@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from tests.tiny import CONNECTOR
+
 from visiglot.models.connectors import CONNECTORS, Connector
 from visiglot.types import TextContext, VisionFeatures
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.tiny import LLM, VISION, build_tiny
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from tests.tiny import LLM, VISION, build_tiny
 from visiglot.models import VisiglotProcessor, VisionLanguageModel
 from visiglot.models.decode import Decoder, Decoding, Row
 from visiglot.render import render

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 import torch
-
 from tests.tiny import LLM, TEXTS, VISION, build_tiny, tiny_section
+
 from visiglot.config import ModelSection
 from visiglot.errors import CheckpointError, ConfigError, ModelError
 from visiglot.models.build import Built, build_model, load_model, load_tensors

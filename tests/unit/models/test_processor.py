@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.tiny import build_tiny
 from transformers import BlipImageProcessorPil
 
-from tests.tiny import build_tiny
 from visiglot.errors import PromptError
 from visiglot.models.processor import VisiglotProcessor
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-
 from tests.tiny import TEXTS
+
 from visiglot.errors import ModelError
 from visiglot.models.tokenizer import train_tokenizer
 

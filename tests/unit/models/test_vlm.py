@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.tiny import LLM, build_tiny
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from tests.tiny import LLM, build_tiny
 from visiglot.errors import ModelError, PromptError
 from visiglot.models import VisionLanguageModel
 from visiglot.models.connectors import CONNECTORS, Connector
