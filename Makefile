@@ -7,7 +7,8 @@
 PYTHON ?= python3
 TORCH_INDEX ?=
 DEMO ?= out/demo
-DEMO_LANGUAGES = en,de,es,ru,el,tr,ar,hi,sw,zh,ja,ko
+DEMO_LANGUAGES = en,de,fr,el,ru,tr,ar,hi,id,sw,zh-Hans,ja
+DEMO_LIMIT = 200
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -45,15 +46,14 @@ help: ## list the targets
 
 demo: .venv/.base ## train the built-in model, evaluate it, caption pictures in twelve languages
 	$(BIN)/visiglot data nano
-	$(BIN)/visiglot train nano-english --resume
-	$(BIN)/visiglot train nano-lm --resume
-	$(BIN)/visiglot train nano --resume
-	$(BIN)/visiglot evaluate nano --benchmarks nano,nano-train,nano-wrong-image --languages $(DEMO_LANGUAGES) \
-	  --out $(DEMO)/scores --resume
-	$(BIN)/visiglot report $(DEMO)/scores
-	$(BIN)/visiglot caption src/visiglot/nano/examples/*.png --languages $(DEMO_LANGUAGES) --sheet $(DEMO)/sheet.html
-	@printf '\nThe pictures with their captions: %s\nThe scores by language: %s\nNow one of yours:\n\n  %s\n' \
-	  $(DEMO)/sheet.html $(DEMO)/scores/report.html '$(BIN)/visiglot caption PICTURE.png --languages de,sw,ja'
+	$(BIN)/visiglot train nano-english
+	$(BIN)/visiglot train nano-lm
+	$(BIN)/visiglot train nano
+	$(BIN)/visiglot evaluate nano --languages $(DEMO_LANGUAGES) --limit $(DEMO_LIMIT) --out $(DEMO)/scores
+	$(BIN)/visiglot report $(DEMO)/scores --out $(DEMO)
+	$(BIN)/visiglot caption src/visiglot/nano/examples --languages $(DEMO_LANGUAGES) --sheet $(DEMO)/sheet.html
+	@printf '\nThe pictures with their captions: %s\nThe scores, language by language: %s\nNow one of yours:\n\n  %s\n' \
+	  $(DEMO)/sheet.html $(DEMO)/report.html '$(BIN)/visiglot caption PICTURE.png --languages de,sw,ja'
 
 data: .venv/.base ## fetch and draw the built-in data
 	$(BIN)/visiglot data nano
