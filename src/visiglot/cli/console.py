@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
 
+WIDTH = 160
+"""Columns of a table that goes into a file or a pipe."""
+
 _ISOLATE, _POP = "\u2068", "\u2069"
 
 
@@ -18,9 +21,10 @@ def say(line: str = "") -> None:
 
 
 def stdout() -> Console:
+    """For tables: as wide as the terminal, or WIDTH where there is none to fit."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def progress_bar() -> Progress:

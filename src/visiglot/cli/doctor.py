@@ -84,7 +84,7 @@ def _files() -> Facts:
     runs = sorted(path for path in runs_dir().iterdir() if path.is_dir()) if runs_dir().is_dir() else []
     for run in runs:
         done = checkpoints(run)
-        yield "run", f"{run.name}: {done[-1].name if done else 'no complete checkpoint yet'}"
+        yield "run", f"{run.name}: {done[-1].folder.name if done else 'no complete checkpoint yet'}"
     if not runs:
         yield "runs", "none yet: visiglot train nano-english"
 

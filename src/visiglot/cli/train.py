@@ -95,6 +95,7 @@ def _delete_run(folder: Path) -> None:
     if not folder.is_dir():
         return
     with owned(folder):
-        shutil.rmtree(folder / "checkpoints", ignore_errors=False) if (folder / "checkpoints").is_dir() else None
+        if (folder / "checkpoints").is_dir():
+            shutil.rmtree(folder / "checkpoints")
         for name in ("recipe.yaml", "log.jsonl", "ledger.jsonl"):
             (folder / name).unlink(missing_ok=True)

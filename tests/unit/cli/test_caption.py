@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.cli.conftest import Run
+from typer.testing import Result
+
+from visiglot.cli.pictures import find_pictures
+from visiglot.cli.prompts import caption_prompt, content
+from visiglot.data.nano.prompts import fill, load_prompts
+from visiglot.types import ImageSlot
+
+KEYS = {"id", "image", "language", "prompt", "text", "error"}
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def caption(run: Run, model: Path, *arguments: object) -> Result:
+    return run("caption", *arguments, "--model", model, "--max-new-tokens", 3, "--device", "cpu")
+
+
+def test_every_picture_has_a_row_in_every_language_and_a_bad_one_an_error(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "captions.jsonl"
+    result = caption(run, tiny_model, pictures, "--languages", "de,sw", "--out", out)
+    rows = rows_of(out)
+    names = [(pictures / name).as_posix() for name in ("a.png", "bad.jpg", "below/b.png")]
+    assert [(row["image"], row["language"]) for row in rows] == [
+        (name, code) for name in names for code in ("deu_Latn", "swh_Latn")
+    ]
+    assert all(set(row) == KEYS for row in rows)
+    assert all((row["text"] is None) != (row["error"] is None) for row in rows)
+    assert [row["image"] for row in rows if row["error"] is not None] == [names[1], names[1]]
+    assert len({row["id"] for row in rows}) == len(rows)
+    assert rows[0]["prompt"] == "Caption in German: "
+    assert result.exit_code == 1
+    assert "2 of 6 rows failed" in result.stderr
+
+
+def test_good_pictures_exit_with_0(run: Run, tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "captions.jsonl"
+    assert caption(run, tiny_model, pictures / "a.png", "-l", "all", "-o", out).exit_code == 0
+    assert [row["language"] for row in rows_of(out)] == ["eng_Latn", "deu_Latn"]  # the model's card
+
+
+def test_rows_that_are_there_are_kept_and_failures_tried_again(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "captions.jsonl"
+    caption(run, tiny_model, pictures, "-l", "de", "-o", out)
+    first = rows_of(out)
+    marked = [{**row, "text": row["text"] and "kept"} for row in first]
+    other = {**first[0], "id": "elsewhere", "image": "elsewhere.png", "text": "of another picture"}
+    torn = '{"id": "cut o'
+    out.write_text("".join(json.dumps(row) + "\n" for row in [other, *marked]) + torn, encoding="utf-8")
+    (pictures / "bad.jpg").write_bytes((pictures / "a.png").read_bytes())
+    result = caption(run, tiny_model, pictures, "-l", "de", "-o", out)
+    assert result.exit_code == 0
+    again = rows_of(out)
+    assert [row["text"] for row in again[:2]] == ["of another picture", "kept"]
+    assert again[3]["text"] == "kept"
+    assert again[2]["error"] is None
+    assert again[2]["text"] != "kept"
+
+
+def test_a_row_made_with_other_settings_is_made_anew(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "captions.jsonl"
+    caption(run, tiny_model, pictures / "a.png", "-l", "de", "-o", out)
+    (before,) = rows_of(out)
+    caption(run, tiny_model, pictures / "a.png", "-l", "de", "-o", out, "--beams", 2)
+    (after,) = rows_of(out)
+    assert before["id"] != after["id"]
+
+
+def test_no_resume_makes_the_file_anew(run: Run, tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "captions.jsonl"
+    caption(run, tiny_model, pictures / "a.png", "-l", "de", "-o", out)
+    out.write_text(out.read_text(encoding="utf-8").replace('"text": "', '"text": "old '), encoding="utf-8")
+    caption(run, tiny_model, pictures / "a.png", "-l", "de", "-o", out, "--no-resume")
+    assert "old " not in out.read_text(encoding="utf-8")
+
+
+def test_a_file_of_something_else_is_refused_and_left_alone(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "notes.jsonl"
+    out.write_text('{"mine": 1}\n', encoding="utf-8")
+    result = caption(run, tiny_model, pictures, "-l", "de", "-o", out)
+    assert result.exit_code == 2
+    assert "notes.jsonl, line 1 is no row of answers" in result.stderr
+    assert out.read_text(encoding="utf-8") == '{"mine": 1}\n'
+
+
+def test_the_table_isolates_right_to_left_texts(run: Run, tiny_model: Path, pictures: Path) -> None:
+    result = caption(run, tiny_model, pictures / "a.png", "-l", "ar,de")
+    arabic, german = (line for line in result.stdout.splitlines() if ("_" in line and "Arab" in line) or "Latn" in line)
+    assert arabic.count("\u2068") == arabic.count("\u2069") == 2
+    assert "\u2068" not in german
+
+
+def test_a_dash_writes_rows_to_stdout(run: Run, tiny_model: Path, pictures: Path) -> None:
+    result = caption(run, tiny_model, pictures / "a.png", "-l", "de", "-o", "-")
+    (line,) = result.stdout.splitlines()
+    assert set(json.loads(line)) == KEYS
+
+
+def test_each_picture_is_encoded_once_for_all_languages(
+    run: Run, tiny_model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from visiglot.models.vlm import VisionLanguageModel
+
+    encoded: list[int] = []
+    encode = VisionLanguageModel.encode_images
+
+    def counting(self: VisionLanguageModel, pixel_values: Any) -> Any:
+        encoded.append(len(pixel_values))
+        return encode(self, pixel_values)
+
+    monkeypatch.setattr(VisionLanguageModel, "encode_images", counting)
+    caption(run, tiny_model, pictures / "a.png", pictures / "below", "-l", "de,sw,en,fr")
+    assert sum(encoded) == 2
+
+
+def test_a_sheet_shows_every_picture_with_its_texts(run: Run, tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.html"
+    caption(run, tiny_model, pictures, "-l", "ar,de", "--sheet", sheet)
+    page = sheet.read_text(encoding="utf-8")
+    assert page.count("<img ") == 2
+    assert page.count('lang="ar"') >= 2
+    assert "no picture format that is read" in page
+
+
+def test_ask_without_languages_asks_once_as_it_is(run: Run, tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "answers.jsonl"
+    run("ask", pictures / "a.png", "-p", "Is it {red}?", "-m", tiny_model, "-o", out, "--max-new-tokens", 2)
+    (row,) = rows_of(out)
+    assert (row["language"], row["prompt"]) == (None, "Is it {red}? ")
+
+
+def test_ask_with_languages_says_in_which_to_answer(run: Run, tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "answers.jsonl"
+    for prompt in ("What is it?", "What is it in {language}? {image} Say it."):
+        run("ask", pictures / "a.png", "-p", prompt, "-m", tiny_model, "-l", "sw", "-o", out, "--max-new-tokens", 2)
+    assert [row["prompt"] for row in rows_of(out)] == [
+        "What is it? Answer in Swahili. ",
+        "What is it in Swahili?  Say it.",
+    ]
+
+
+def test_the_caption_prompt_is_the_one_that_is_trained() -> None:
+    trained = fill(load_prompts()["caption"].english[0], {"language": "German"}, ImageSlot(0))
+    assert content(caption_prompt(), "German") == trained
+
+
+@pytest.mark.parametrize(
+    ("prompt", "expected"),
+    [
+        ("What?", ("What? ", ImageSlot(0))),
+        ("What?\n", ("What?\n", ImageSlot(0))),
+        ("{image} What?", (ImageSlot(0), " What?")),
+        ("In {language}: {image}!", ("In Thai: ", ImageSlot(0), "!")),
+    ],
+)
+def test_a_picture_stands_where_the_prompt_says_or_last(prompt: str, expected: tuple[object, ...]) -> None:
+    assert content(prompt, "Thai") == expected
+
+
+def test_pictures_come_from_files_folders_and_patterns_sorted_and_once(pictures: Path) -> None:
+    (pictures / "notes.txt").write_text("not a picture")
+    named = [pictures / "a.png", pictures, f"{pictures}/**/*.png"]
+    found = [ref.path for ref in find_pictures([str(one) for one in named])]
+    assert found == [pictures / "a.png", pictures / "bad.jpg", pictures / "below" / "b.png"]

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.drawn import drawn_recipe
+from tests.unit.cli.conftest import Run
+
+from visiglot.config import Recipe, dump_recipe
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """Two tiny stages on drawn pictures."""
+    path = tmp_path / "drawn.yaml"
+    path.write_text(dump_recipe(drawn_recipe({"steps": 2}, {"steps": 2})), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def fitted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, dict[str, object]]]:
+    """What `fit` was called with; nothing is trained."""
+    calls: list[tuple[Recipe, dict[str, object]]] = []
+    monkeypatch.setattr("visiglot.train.loop.fit", lambda recipe, **options: calls.append((recipe, options)))
+    return calls
+
+
+def test_overrides_and_the_seed_reach_the_resolved_recipe(
+    run: Run, recipe: Path, fitted: list[tuple[Recipe, dict[str, object]]]
+) -> None:
+    result = run("train", recipe, "stages.1.lr=2e-4", "--seed", 7, "stages.0.parts.connector.train=full")
+    assert result.exit_code == 0
+    ((resolved, _),) = fitted
+    assert resolved.stages[1].lr == pytest.approx(2e-4)
+    assert resolved.stages[0].lr == pytest.approx(1e-3)
+    assert resolved.train.seed == 7
+
+
+def test_a_run_lies_in_the_cache_and_resumes_unless_said_otherwise(
+    run: Run, recipe: Path, cache: Path, fitted: list[tuple[Recipe, dict[str, object]]]
+) -> None:
+    for option in ((), ("--no-resume",), ("--fresh",), ("--out", cache / "mine")):
+        run("train", recipe, *option)
+    folders = [options["out"] for _, options in fitted]
+    assert folders == [cache / "runs" / "drawn"] * 3 + [cache / "mine"]
+    assert [options["resume"] for _, options in fitted] == [True, False, False, True]
+
+
+def test_a_run_is_trained_left_as_it_is_refused_and_started_anew(run: Run, recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = run("train", recipe, "--out", out, "--device", "cpu")
+    assert first.exit_code == 0
+    assert first.stdout == f"{out}\n"
+    assert sorted(path.name for path in (out / "checkpoints").iterdir()) == ["stage0-2", "stage1-2"]
+    log = (out / "log.jsonl").read_text(encoding="utf-8")
+
+    again = run("train", recipe, "--out", out, "--device", "cpu")
+    assert again.exit_code == 0
+    assert (out / "log.jsonl").read_text(encoding="utf-8") == log
+
+    changed = run("train", recipe, "stages.1.lr=2e-4", "--out", out, "--device", "cpu")
+    assert changed.exit_code == 2
+    assert "stages.1.lr: 0.001 -> 0.0002" in changed.stderr
+
+    (out / "mine.txt").write_text("not the run's")
+    fresh = run("train", recipe, "stages.1.lr=2e-4", "--out", out, "--device", "cpu", "--fresh")
+    assert fresh.exit_code == 0
+    rates = [json.loads(line)["lr"]["connector"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert rates[-1] == pytest.approx(2e-4)
+    assert (out / "mine.txt").is_file()
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run: Run, recipe: Path, cache: Path) -> None:
+    result = run("train", recipe, "--dry-run", "--device", "cpu")
+    assert result.exit_code == 0
+    assert f"would be trained in {cache / 'runs' / 'drawn'}" in result.stdout
+    assert "stage stage0: generate, 2 steps of 8 examples, 16 in all" in result.stdout
+    assert "deu_Latn" in result.stdout
+    assert "supervised:" in result.stderr
+    assert not cache.exists()
+
+
+def test_a_dry_run_names_hub_parts_and_builds_nothing(
+    run: Run, recipe: Path, fitted: list[tuple[Recipe, dict[str, object]]]
+) -> None:
+    hub = "model.language_model={from: someone/large-model}"
+    result = run("train", recipe, hub, "--dry-run")
+    assert result.exit_code == 0
+    assert "would be fetched from the hub" in result.stdout.replace("they'd be", "would be")
+    assert "someone/large-model" in result.stdout
+    assert fitted == []
