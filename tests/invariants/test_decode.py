@@ -137,7 +137,6 @@ def _picture_rows(built: Built) -> tuple[list[Row], list[VisionFeatures]]:
     return rows, [first, pair]
 
 
-@pytest.mark.filterwarnings("ignore:Passing `repetition_penalty`")
 @pytest.mark.parametrize("llm", ["mt5", "t5", "llama", "bloom"])
 def test_pictures_are_seen_as_generate_sees_them(llm: str) -> None:
     built = _tiny(llm)

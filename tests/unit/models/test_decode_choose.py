@@ -75,11 +75,13 @@ def test_the_penalty_on_raw_scores_is_that_of_generate() -> None:
 def test_the_score_is_of_the_models_own_distribution() -> None:
     logits = _logits()
     best = int(logits.argmax())
-    search = _single(Decoding(repetition_penalty=50.0), (best,))
-    events, _ = choose([search], logits.clone()[None])
-    chosen = events[0].token_ids[0]
-    assert chosen != best
-    assert events[0].score == pytest.approx(float(logits.log_softmax(-1)[chosen]), abs=1e-5)
+    log_probabilities = logits.log_softmax(-1)
+    for penalty, wins in ((50.0, False), (1.01, True)):  # the winner is another token, or a penalised one
+        search = _single(Decoding(repetition_penalty=penalty), (best,))
+        events, _ = choose([search], logits.clone()[None])
+        chosen = events[0].token_ids[0]
+        assert (chosen == best) == wins
+        assert events[0].score == pytest.approx(float(log_probabilities[chosen]), abs=1e-5)
 
 
 def test_the_end_is_forbidden_before_the_minimum_and_allowed_at_it() -> None:

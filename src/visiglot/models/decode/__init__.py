@@ -13,9 +13,8 @@ Greedy search and beam search give the tokens of `transformers`' `generate`, whi
 """
 
 from visiglot.models.decode.decoder import Decoder
-from visiglot.models.decode.schedule import cost, generate
-
 from visiglot.models.decode.rows import Answer, Decoding, Event, Row
+from visiglot.models.decode.schedule import cost, generate
 from visiglot.models.decode.text import TextStream
 
 __all__ = ["Answer", "Decoder", "Decoding", "Event", "Row", "TextStream", "cost", "generate"]

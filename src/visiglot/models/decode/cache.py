@@ -17,11 +17,13 @@ ROOM = 32
 """Positions by which a full buffer grows, so that most steps write in place instead of copying the past."""
 
 
-class RowsLayer(DynamicLayer):
+class RowsLayer(DynamicLayer):  # type: ignore[misc]
     """The keys and values of one layer, [B, H, L, d], as views into buffers with room at the end.
 
     Sliding-window models keep all positions here; their mask hides the ones outside of the window.
     """
+
+    is_initialized: bool
 
     def __init__(self) -> None:
         super().__init__()

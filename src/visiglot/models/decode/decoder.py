@@ -79,7 +79,7 @@ class Decoder:
         """One more token for every row in flight; rows that finish leave.
 
         Raises:
-            ModelError: the LLM's scores aren't finite.
+            ModelError: the LLM's scores aren't finite; the decoder can't go on.
         """
         events: list[Event] = []
         for flight in self._flights:
