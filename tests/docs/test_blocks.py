@@ -6,7 +6,7 @@ A block's info string says what is done with it:
                          an untrained stand-in for the built-in model `nano`
     ```python            must compile
     ```yaml recipe       must load as a recipe
-    ```yaml, ```toml     must parse; a table [languages] or [llm.*] of TOML has the columns of that table only
+    ```toml              must parse; a table [languages] or [llm.*] has the columns of that table only
     ```sh                each `visiglot` and `make` command is held against the real command line and Makefile
 """
 
@@ -28,7 +28,6 @@ from typing import Any
 
 import pytest
 import typer
-import yaml
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("benchmarks/**/*.md")])
@@ -74,7 +73,7 @@ def name_of(path: Path) -> str:
 
 # --- blocks ----------------------------------------------------------------------------------------------------------
 
-INFOS = ("python run", "python", "yaml recipe", "yaml", "toml", "sh", "bibtex", "text", "")
+INFOS = ("python run", "python", "yaml recipe", "toml", "sh", "bibtex", "text", "")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -128,11 +127,6 @@ def test_recipe_block_loads(block: Block, tmp_path: Path) -> None:
     written = tmp_path / "recipe.yaml"
     written.write_text(block.code, encoding="utf-8")
     assert load_recipe(str(written)).stages
-
-
-@pytest.mark.parametrize("block", cases("yaml"))
-def test_yaml_block_parses(block: Block) -> None:
-    assert yaml.safe_load(block.code) is not None
 
 
 @pytest.mark.parametrize("block", cases("toml"))
