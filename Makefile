@@ -70,7 +70,8 @@ check: .venv/.dev ## format, lint, types, import law, and whether the documentat
 	$(BIN)/ruff format --check src tests benchmarks
 	$(BIN)/ruff check src tests benchmarks
 	$(BIN)/mypy
-	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_import_law.py tests/docs tests/contracts/test_recipes.py
+	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_import_law.py tests/docs \
+	  tests/contracts/test_recipes.py tests/contracts/test_packaging.py
 
 bench: .venv/.dev ## measure speed and memory on this machine
 	$(BIN)/python benchmarks/loss.py
