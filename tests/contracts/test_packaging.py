@@ -1,4 +1,4 @@
-"""What is declared about the package agrees: dependencies with pins, versions with each other, pictures with credits."""
+"""What is declared about the package agrees: dependencies with pins, versions with each other, pictures and credit."""
 
 from __future__ import annotations
 
