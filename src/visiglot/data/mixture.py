@@ -178,6 +178,7 @@ def describe_table(table: Mapping[tuple[str, str], int]) -> list[str]:
     for name in dict.fromkeys(name for name, _ in table):
         counts = {code: count for (source, code), count in table.items() if source == name}
         lacking = [code for code, count in counts.items() if not count]
-        line = f"{name}: {sum(counts.values()):,} draws in {len(counts) - len(lacking)} languages"
+        covered = len(counts) - len(lacking)
+        line = f"{name}: {sum(counts.values()):,} draws in {covered} language{'' if covered == 1 else 's'}"
         lines.append(f"{line}; none in {', '.join(lacking)}" if lacking else line)
     return lines

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from visiglot import environment
 from visiglot.errors import EvaluationError, VisiglotError
 from visiglot.evaluate import provenance
 from visiglot.evaluate.answers import Answerer, ModelAnswerer, picture_id
@@ -147,8 +148,8 @@ def collect_predictions(
         model_hash=answerer.fingerprint,
         recipe=recipe,
         command=tuple(command),
-        commit=provenance.commit(),
-        versions=provenance.versions(),
+        commit=environment.commit(),
+        versions=environment.versions(),
         device=answerer.device,
     )
     provenance.add_benchmark(out, run, f"{benchmark.name}.{prompt_set}", row)

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from visiglot.errors import EvaluationError
 from visiglot.evaluate.predictions import RUN
 from visiglot.sheet import write_text
-
-_PACKAGES = ("visiglot", "torch", "transformers", "tokenizers", "numpy", "pillow", "peft", "sacrebleu")
 
 
 @dataclass(frozen=True)
@@ -106,34 +101,6 @@ def add_benchmark(folder: Path, run: Run, name: str, row: BenchmarkRun) -> Run:
     run = replace(run, benchmarks={**benchmarks, name: row})
     write_run(run, folder)
     return run
-
-
-def versions() -> dict[str, str]:
-    """Of Python and of the packages that matter; those not installed are left out."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def commit() -> str:
-    """Commit of the source tree that this file lies in, "+" behind it when the tree was changed; "" outside one."""
-    here = Path(__file__).resolve().parent
-    try:
-        head = _git(here, "rev-parse", "HEAD")
-        tracked = _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
-        return head + ("+" if _git(here, "status", "--porcelain", "--untracked-files=no") else "") if tracked else ""
-    except (OSError, subprocess.SubprocessError):
-        return ""
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True
-    ).stdout.strip()
 
 
 def _tuples(value: Any) -> Any:

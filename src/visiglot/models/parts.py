@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from peft.tuners.lora import LoraLayer
 from torch import nn
 
 from visiglot.config import LoraSection, Mode, StageSection
@@ -89,6 +88,8 @@ def ensure_lora(model: VisionLanguageModel, lora: LoraSection) -> None:
 
 def adapter_names(model: nn.Module) -> set[str]:
     """Full names of the low-rank parameters."""
+    from peft.tuners.lora import LoraLayer
+
     return {
         f"{module_name}.{name}"
         for module_name, module in model.named_modules()
@@ -100,6 +101,8 @@ def adapter_names(model: nn.Module) -> set[str]:
 
 def merge_lora(model: VisionLanguageModel) -> None:
     """Add the low-rank layers' product to the weights they adapt and take the layers out, in place."""
+    from peft.tuners.lora import LoraLayer
+
     for name, module in list(model.language_model.named_modules()):
         if isinstance(module, LoraLayer):
             module.merge()

@@ -99,10 +99,6 @@ class VisiglotProcessor(ProcessorMixin):  # type: ignore[misc]
         values: Tensor = self.image_processor(list(images), return_tensors="pt")["pixel_values"]
         return values.float()
 
-    def decode_ids(self, ids: Sequence[int]) -> str:
-        """Text of generated ids, special tokens left out, outer white space trimmed."""
-        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True)).strip()
-
     def __call__(
         self,
         images: Sequence[Image] | Image | None = None,

@@ -1,39 +1,84 @@
 """Where a name leads: a run folder's last complete checkpoint, a model folder, the built-in model, or a hub id.
 
 A run folder holds checkpoints/<stage>-<step>/{manifest.json, model/, trainer/}. A checkpoint is complete when its
-manifest is there, for it is written last and the folder renamed after it.
+manifest is there, which is written last, and every file has the size that it states.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from visiglot.config import cache_dir
 from visiglot.errors import CheckpointError, nearest
 
+MANIFEST = "manifest.json"
 HUB_ID = re.compile(r"^[\w][\w.-]*/[\w][\w.-]*$")
 BUILT_IN = "nano"
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """How far a run has come: stage `stage_index` has made `step` steps."""
+
+    stage_index: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk."""
+
+    folder: Path
+    position: Position
+    stage: str
+    manifest: Mapping[str, Any]
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    @property
+    def trainer(self) -> Path:
+        return self.folder / "trainer"
 
 
 def runs_dir() -> Path:
     return cache_dir() / "runs"
 
 
-def checkpoints(run: Path) -> list[Path]:
-    """Complete checkpoints of a run, oldest first (by stage, then step)."""
-    found: list[tuple[int, int, Path]] = []
-    for manifest in (run / "checkpoints").glob("[!.]*/manifest.json"):
-        try:
-            values = json.loads(manifest.read_text(encoding="utf-8"))
-            found.append((int(values["stage_index"]), int(values["step"]), manifest.parent))
-        except (OSError, ValueError, KeyError) as error:
-            raise CheckpointError(
-                f"{manifest}: is no checkpoint manifest ({error})", hint=f"Remove {manifest.parent} and go on."
-            ) from error
-    return [path for _, _, path in sorted(found)]
+def checkpoints(run: Path) -> list[Checkpoint]:
+    """The checkpoints of a run that are complete, oldest first: their manifest is there and every file has its size."""
+    found = []
+    for path in sorted((run / "checkpoints").glob(f"[!.]*/{MANIFEST}")):
+        checkpoint = _read(path)
+        if checkpoint is not None:
+            found.append(checkpoint)
+    return sorted(found, key=lambda checkpoint: checkpoint.position)
+
+
+def last_complete(run: Path) -> Path | None:
+    """The folder of the newest complete checkpoint of a run; None when there is none."""
+    found = checkpoints(run)
+    return found[-1].folder if found else None
+
+
+def _read(manifest: Path) -> Checkpoint | None:
+    """The checkpoint a manifest describes; None when it is cut short or a file lacks bytes."""
+    try:
+        described = json.loads(manifest.read_text(encoding="utf-8"))
+        whole = described["complete"] is True and all(
+            (manifest.parent / name).stat().st_size == file["bytes"] for name, file in described["files"].items()
+        )
+        position = Position(described["stage_index"], described["step"])
+        return Checkpoint(manifest.parent, position, described["stage"], described) if whole else None
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def resolve_model(name: str) -> str:
@@ -81,9 +126,9 @@ def model_folder(path: Path) -> Path:
     if (path / "model" / "config.json").is_file():
         return path / "model"
     if (path / "checkpoints").is_dir():
-        complete = checkpoints(path)
-        if complete:
-            return complete[-1] / "model"
+        last = last_complete(path)
+        if last is not None:
+            return last / "model"
         raise CheckpointError(
             f"the run {path} has no complete checkpoint yet", hint="Let its training go on: `visiglot train`."
         )

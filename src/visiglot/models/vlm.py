@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
@@ -253,6 +252,8 @@ def inject_lora(llm: Any, lora: dict[str, Any]) -> None:
     Raises:
         ModelError: a target matches no layer.
     """
+    from peft import LoraConfig, inject_adapter_in_model
+
     present = set(lm.linear_targets(llm))
     missing = [target for target in lora["targets"] if target not in present]
     if missing:

@@ -17,58 +17,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from visiglot.errors import CheckpointError, TrainingError
-
-MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True, order=True)
-class Position:
-    """How far a run has come: stage `stage_index` has made `step` steps."""
-
-    stage_index: int
-    step: int
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A complete checkpoint on disk."""
-
-    folder: Path
-    position: Position
-    stage: str
-    manifest: Mapping[str, Any]
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "model"
-
-    @property
-    def trainer(self) -> Path:
-        return self.folder / "trainer"
-
+from visiglot.models.runs import MANIFEST, Checkpoint, Position, checkpoints, last_complete
 
 # --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def checkpoints(run: Path) -> list[Checkpoint]:
-    """The checkpoints of a run that are complete, oldest first: their manifest is there and every file has its size."""
-    found = []
-    for path in sorted((run / "checkpoints").glob(f"[!.]*/{MANIFEST}")):
-        checkpoint = _read(path)
-        if checkpoint is not None:
-            found.append(checkpoint)
-    return sorted(found, key=lambda checkpoint: checkpoint.position)
-
-
-def last_complete(run: Path) -> Path | None:
-    """The folder of the newest complete checkpoint of a run; None when there is none."""
-    found = checkpoints(run)
-    return found[-1].folder if found else None
 
 
 def check_contents(checkpoint: Checkpoint) -> None:
@@ -88,19 +43,6 @@ def check_contents(checkpoint: Checkpoint) -> None:
 
 
 _DELETE = "Delete that checkpoint's folder; --resume then takes the one before it."
-
-
-def _read(manifest: Path) -> Checkpoint | None:
-    """The checkpoint a manifest describes; None when it is cut short or a file lacks bytes."""
-    try:
-        described = json.loads(manifest.read_text(encoding="utf-8"))
-        whole = described["complete"] is True and all(
-            (manifest.parent / name).stat().st_size == file["bytes"] for name, file in described["files"].items()
-        )
-        position = Position(described["stage_index"], described["step"])
-        return Checkpoint(manifest.parent, position, described["stage"], described) if whole else None
-    except (OSError, ValueError, KeyError):
-        return None
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------

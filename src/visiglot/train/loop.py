@@ -26,8 +26,9 @@ from visiglot.data.ledger import Ledger
 from visiglot.errors import TrainingError
 from visiglot.models.build import build_model, load_model
 from visiglot.models.processor import VisiglotProcessor
+from visiglot.models.runs import Position
 from visiglot.models.vlm import VisionLanguageModel
-from visiglot.train.checkpoint import Position, owned, write_atomically
+from visiglot.train.checkpoint import owned, write_atomically
 from visiglot.train.feed import split_rows, to_device
 from visiglot.train.precision import build_accelerator
 from visiglot.train.resume import Run, open_run

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +14,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from visiglot.config import Recipe, dump_recipe, load_recipe
+from visiglot.environment import commit, versions
 from visiglot.errors import CheckpointError, TrainingError
 from visiglot.models.processor import VisiglotProcessor
+from visiglot.models.runs import Checkpoint, Position, checkpoints
 from visiglot.models.vlm import VisionLanguageModel
-from visiglot.train.checkpoint import (
-    Checkpoint,
-    Position,
-    check_contents,
-    checkpoints,
-    clean_leftovers,
-    save_checkpoint,
-    write_atomically,
-)
+from visiglot.train.checkpoint import check_contents, clean_leftovers, save_checkpoint, write_atomically
 from visiglot.train.objectives import Objective
 
 if TYPE_CHECKING:
@@ -114,7 +106,7 @@ class Run:
                 stage.section.name,
                 position,
                 write,
-                about={"recipe_hash": recipe_hash(self.recipe), "versions": versions()},
+                about={"recipe_hash": recipe_hash(self.recipe), "commit": commit(), "versions": versions()},
                 keep=self.recipe.train.keep,
             )
         accelerator.wait_for_everyone()
@@ -155,12 +147,6 @@ def recipe_hash(recipe: Recipe) -> str:
         mode="json", by_alias=True, exclude={"train": set(MAY_CHANGE), "evaluate": True, "about": True}
     )
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def versions() -> dict[str, str]:
-    """Of everything that computes."""
-    packages = ("visiglot", "torch", "transformers", "peft", "accelerate", "tokenizers", "numpy")
-    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
 
 
 @contextlib.contextmanager

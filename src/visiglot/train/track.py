@@ -16,7 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from visiglot.train.checkpoint import Position, write_atomically
+from visiglot.models.runs import Position
+from visiglot.train.checkpoint import write_atomically
 from visiglot.types import IGNORE, Batch
 
 

@@ -113,7 +113,7 @@ def test_sources_of_one_name_are_told_apart() -> None:
 
 def test_the_table_is_told_with_what_a_source_lacks() -> None:
     mixture = Mixture(section([1], [GERMAN, HINDI]), total=8, seed=5, sources=[Rows("a", {GERMAN: 5})])
-    assert describe_table(mixture.table()) == ["a: 8 draws in 1 languages; none in hin_Deva"]
+    assert describe_table(mixture.table()) == ["a: 8 draws in 1 language; none in hin_Deva"]
 
 
 def test_an_empty_source_is_named() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from visiglot.config import ModelSection
 from visiglot.errors import CheckpointError, ConfigError, ModelError
 from visiglot.models.build import Built, build_model, load_model, load_tensors
 from visiglot.models.runs import checkpoints, resolve_model
+
+FILES = {"model/config.json": {"bytes": 2, "sha256": ""}}
 
 
 def save(built: Built, folder: Path) -> Path:
@@ -141,11 +144,11 @@ def test_the_last_complete_checkpoint_is_the_furthest_with_a_manifest(tmp_path: 
     for folder, stage, step in (("realign-20", 1, 20), ("warmup-100", 0, 100), ("realign-9", 1, 9)):
         (tmp_path / "checkpoints" / folder / "model").mkdir(parents=True)
         (tmp_path / "checkpoints" / folder / "model" / "config.json").write_text("{}")
-        manifest = f'{{"stage_index": {stage}, "step": {step}}}'
+        manifest = json.dumps({"stage": "s", "stage_index": stage, "step": step, "complete": True, "files": FILES})
         (tmp_path / "checkpoints" / folder / "manifest.json").write_text(manifest)
     (tmp_path / "checkpoints" / ".realign-30.partial").mkdir()
     (tmp_path / "checkpoints" / "realign-40" / "model").mkdir(parents=True)  # no manifest: never finished
-    assert [path.name for path in checkpoints(tmp_path)] == ["warmup-100", "realign-9", "realign-20"]
+    assert [found.folder.name for found in checkpoints(tmp_path)] == ["warmup-100", "realign-9", "realign-20"]
     assert resolve_model(str(tmp_path)) == str(tmp_path / "checkpoints" / "realign-20" / "model")
 
 
