@@ -15,7 +15,7 @@ import visiglot
 PACKAGE = "visiglot"
 ROOT = next(Path(folder) for folder in visiglot.__path__)
 
-BASE = frozenset({"config", "environment", "errors", "languages", "registry", "render", "sheet", "types"})
+BASE = frozenset({"config", "environment", "errors", "files", "languages", "registry", "render", "sheet", "types"})
 SEES: dict[str, frozenset[str]] = {
     **dict.fromkeys(BASE, BASE),
     "data": BASE,

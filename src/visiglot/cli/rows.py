@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from visiglot.errors import DataError
-from visiglot.sheet import write_text
+from visiglot.files import write_text
 
 
 @dataclass(frozen=True, slots=True)

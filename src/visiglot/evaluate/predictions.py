@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from visiglot.errors import EvaluationError
-from visiglot.sheet import write_text
+from visiglot.files import write_text
 from visiglot.types import Prediction, Score
 
 FOLDER = "predictions"

@@ -10,7 +10,7 @@ from typing import Any
 
 from visiglot.errors import EvaluationError
 from visiglot.evaluate.predictions import RUN
-from visiglot.sheet import write_text
+from visiglot.files import write_text
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,9 @@ from visiglot.evaluate.summary import (
     title_of,
     worst,
 )
+from visiglot.files import write_text
 from visiglot.languages import language
-from visiglot.sheet import Bar, Card, Measure, Page, Status, Text, format_value, write_page, write_text
+from visiglot.sheet import Bar, Card, Measure, Page, Status, Text, format_value, write_page
 from visiglot.types import Prediction, Score
 
 SAMPLE_CARDS = 8

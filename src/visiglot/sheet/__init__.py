@@ -8,11 +8,10 @@ A page is a list of blocks. `html()` gives one self-contained file (a content po
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from visiglot.errors import VisiglotError
+from visiglot.files import write_text
 from visiglot.sheet.blocks import (
     Bar,
     Bars,
@@ -31,7 +30,7 @@ from visiglot.sheet.blocks import (
 from visiglot.sheet.html import page_html
 from visiglot.sheet.markdown import page_markdown
 
-__all__ = ["Bar", "Card", "Measure", "Page", "Status", "Text", "format_value", "write_page", "write_text"]
+__all__ = ["Bar", "Card", "Measure", "Page", "Status", "Text", "format_value", "write_page"]
 
 
 class Page:
@@ -102,25 +101,3 @@ def write_page(page: Page, path: Path) -> None:
         VisiglotError: the file can't be written.
     """
     write_text(page.html(), path)
-
-
-def write_text(text: str, path: Path) -> None:
-    """Write `text` as UTF-8 so that `path` holds either what it held or all of `text`.
-
-    Raises:
-        VisiglotError: the file can't be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise VisiglotError(
-            f"{path} can't be written: {error.strerror or error}",
-            hint="Free some space or choose another place with --out.",
-        ) from error

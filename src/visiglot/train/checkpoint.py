@@ -131,26 +131,6 @@ def clean_leftovers(run: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file whole.
-
-    Raises:
-        CheckpointError: it can't be written.
-    """
-    aside = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} can't be written: {error.strerror or error}", hint="Make room, or name another folder with --out."
-        ) from error
-
-
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

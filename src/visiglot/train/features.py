@@ -28,8 +28,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from visiglot.errors import CheckpointError
+from visiglot.files import write_text
 from visiglot.train.augment import Augmentation, noise_of
-from visiglot.train.checkpoint import write_atomically
 from visiglot.train.pictures import Pictures
 from visiglot.types import ImageRef, VisionFeatures
 
@@ -121,7 +121,7 @@ class FeatureCache:
         found = self.encode(torch.cat(pixels))
         if self._grid is None:
             self._grid = found.grid
-            write_atomically(self.folder / "meta.json", json.dumps({"grid": found.grid}) + "\n")
+            write_text(json.dumps({"grid": found.grid}) + "\n", self.folder / "meta.json", error=CheckpointError)
         for row, name in enumerate([*plain, *other]):
             self._fresh[name] = (found.patches[row].clone(), found.pooled[row].clone())
         if len(self._fresh) >= SHARD:

@@ -23,12 +23,13 @@ import torch
 
 from visiglot.config import Recipe, cache_dir
 from visiglot.data.ledger import Ledger
-from visiglot.errors import TrainingError
+from visiglot.errors import CheckpointError, TrainingError
+from visiglot.files import write_text
 from visiglot.models.build import build_model, load_model
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.runs import Position
 from visiglot.models.vlm import VisionLanguageModel
-from visiglot.train.checkpoint import owned, write_atomically
+from visiglot.train.checkpoint import owned
 from visiglot.train.feed import split_rows, to_device
 from visiglot.train.precision import build_accelerator
 from visiglot.train.resume import Run, open_run
@@ -192,8 +193,10 @@ def seed_step(seed: int, stage: str, step: int, rank: int) -> None:
 def _not_finite(folder: Path, stage: Stage, step: int, samples: Sequence[Sample], norm: float) -> TrainingError:
     name = f"failed-{stage.section.name}-{step + 1}.json"
     ids = [sample.id for sample in samples]
-    write_atomically(
-        folder / name, json.dumps({"stage": stage.section.name, "step": step + 1, "ids": ids}, ensure_ascii=False)
+    write_text(
+        json.dumps({"stage": stage.section.name, "step": step + 1, "ids": ids}, ensure_ascii=False),
+        folder / name,
+        error=CheckpointError,
     )
     shown = ", ".join(ids[:3])
     return TrainingError(

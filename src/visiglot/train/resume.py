@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from visiglot.config import Recipe, dump_recipe, load_recipe
 from visiglot.environment import commit, versions
 from visiglot.errors import CheckpointError, TrainingError
+from visiglot.files import write_text
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.runs import Checkpoint, Position, checkpoints
 from visiglot.models.vlm import VisionLanguageModel
-from visiglot.train.checkpoint import check_contents, clean_leftovers, save_checkpoint, write_atomically
+from visiglot.train.checkpoint import check_contents, clean_leftovers, save_checkpoint
 from visiglot.train.objectives import Objective
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def open_run(recipe: Recipe, folder: Path, *, resume: bool, dry_run: bool, main:
         clean_leftovers(folder)
     if not found or not resume:
         if main and not dry_run:
-            write_atomically(folder / "recipe.yaml", dump_recipe(recipe))
+            write_text(dump_recipe(recipe), folder / "recipe.yaml", error=CheckpointError)
         return Run(recipe, folder, Position(0, 0), None)
     last = found[-1]
     _check_recipe(recipe, folder, last)

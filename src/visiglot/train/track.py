@@ -16,8 +16,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from visiglot.errors import CheckpointError
+from visiglot.files import write_text
 from visiglot.models.runs import Position
-from visiglot.train.checkpoint import write_atomically
 from visiglot.types import IGNORE, Batch
 
 
@@ -102,9 +103,9 @@ class Tracker:
         """Write to `path` from now on; a resumed run drops the lines of steps that it will make again."""
         self._log = path
         if resumed_at is None:
-            write_atomically(path, "")
+            write_text("", path, error=CheckpointError)
         elif path.is_file():
-            write_atomically(path, "".join(f"{line}\n" for line in _until(path, resumed_at)))
+            write_text("".join(f"{line}\n" for line in _until(path, resumed_at)), path, error=CheckpointError)
 
     def begin_stage(self, name: str, steps: int, done: int) -> None:
         self.window = Window()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from visiglot.errors import CheckpointError, TrainingError
+from visiglot.files import write_text
 from visiglot.train.checkpoint import (
     Position,
     check_contents,
@@ -16,7 +17,6 @@ from visiglot.train.checkpoint import (
     last_complete,
     owned,
     save_checkpoint,
-    write_atomically,
 )
 
 
@@ -107,12 +107,12 @@ def test_a_run_has_one_owner_and_the_error_names_it(tmp_path: Path) -> None:
 
 def test_a_text_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "recipe.yaml"
-    write_atomically(path, "old")
+    write_text("old", path, error=CheckpointError)
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(CheckpointError, match="No space left"):
-        write_atomically(path, "new")
+        write_text("new", path, error=CheckpointError)
     assert path.read_text() == "old"

@@ -1,0 +1,29 @@
+"""Writing files so that a reader, or a killed process, never sees half of one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from visiglot.errors import VisiglotError
+
+
+def write_text(text: str, path: Path, *, error: type[VisiglotError] = VisiglotError) -> None:
+    """Write `text` as UTF-8 beside `path`, sync it and rename it, so that `path` is whole at all times.
+
+    Args:
+        error: what to raise when the file can't be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as reason:
+        partial.unlink(missing_ok=True)
+        raise error(
+            f"{path} can't be written: {reason.strerror or reason}", hint="Make room, or name another place with --out."
+        ) from reason
