@@ -207,6 +207,9 @@ class TrainSection(Section):
     save_every: int = Field(200, ge=1, description="steps between checkpoints")
     keep: int = Field(2, ge=1, description="newest checkpoints kept in each run")
     gradient_checkpointing: bool = False
+    attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
+        "auto", description="the language model's attention; auto: transformers' choice"
+    )
     min_supervised: float = Field(0.01, ge=0, le=1, description="smallest share of supervised tokens at the start")
     head_chunk: int = Field(1024, ge=1, description="target positions whose logits exist at one time")
 

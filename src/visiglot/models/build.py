@@ -333,6 +333,8 @@ def _match_scale(connector: nn.Module, llm: Any) -> None:
     scale = llm.get_input_embeddings().weight.float().std().item()
     for name in ("projection", "pooled"):
         layer = dict(connector.named_children()).get(name)
+        if isinstance(layer, nn.Sequential):
+            layer = layer[-1]
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=scale * layer.in_features**-0.5)
             nn.init.zeros_(layer.bias)

@@ -23,7 +23,7 @@ import torch
 
 from visiglot.config import Recipe, cache_dir
 from visiglot.data.ledger import Ledger
-from visiglot.errors import CheckpointError, TrainingError
+from visiglot.errors import CheckpointError, ConfigError, TrainingError
 from visiglot.files import write_text
 from visiglot.models.build import build_model, load_model
 from visiglot.models.processor import VisiglotProcessor
@@ -88,6 +88,7 @@ def fit(
         ledger = Ledger(None if dry_run or not accelerator.is_main_process else folder / "ledger.jsonl", MAX_LEFT_OUT)
         sources = Sources()
         model, processor = _model(recipe, run, sources, tracker)
+        set_attention(model, recipe)
         model.to(accelerator.device)
         tracker.say(f"{accelerator.device}, {'bf16' if accelerator.mixed_precision == 'bf16' else 'fp32'}, {folder}")
         for index in range(run.start.stage_index, len(recipe.stages)):
@@ -180,6 +181,16 @@ def _model(
     for line in built.report:
         tracker.say(line)
     return built.model, built.processor
+
+
+def set_attention(model: VisionLanguageModel, recipe: Recipe) -> None:
+    """Have the language model attend as the recipe says. Raises ConfigError when it can't."""
+    if recipe.train.attention == "auto":
+        return
+    try:
+        model.language_model.set_attn_implementation(recipe.train.attention)
+    except (ValueError, ImportError) as error:
+        raise ConfigError(f"recipe {recipe.name}", [f"train.attention: {error}"]) from error
 
 
 def seed_step(seed: int, stage: str, step: int, rank: int) -> None:

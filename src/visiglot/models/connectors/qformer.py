@@ -22,8 +22,8 @@ class QFormerConnector(Connector):
     Args:
         num_queries: learned queries (BLIP-2: 32).
         width, layers, heads, intermediate, cross_every, dropout: of the Q-Former (defaults: BLIP-2's).
-        pooled_tokens: further image tokens made from the pooled vector by one linear layer; BLIP-2 has none. They give
-            a small model a direct path from what a contrastive stage learned.
+        pooled_tokens: further image tokens made from the pooled vector by a perceptron; BLIP-2 has none. They give a
+            small model a direct path from what a contrastive stage learned.
     """
 
     def __init__(
@@ -58,7 +58,12 @@ class QFormerConnector(Connector):
         self.queries = nn.Parameter(torch.empty(1, num_queries, width).normal_(std=config.initializer_range))
         self.qformer = Blip2QFormerModel._from_config(config)
         self.projection = nn.Linear(width, text_width)
-        self.pooled = nn.Linear(vision_width, pooled_tokens * text_width) if pooled_tokens else None
+        self.pooled: nn.Sequential | None = None
+        if pooled_tokens:
+            hidden = 4 * vision_width
+            self.pooled = nn.Sequential(
+                nn.Linear(vision_width, hidden), nn.GELU(), nn.Linear(hidden, pooled_tokens * text_width)
+            )
 
     def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
         return self.num_queries + self.pooled_tokens
