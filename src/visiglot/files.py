@@ -8,6 +8,15 @@ from pathlib import Path
 from visiglot.errors import VisiglotError
 
 
+def split_lines(text: str) -> tuple[list[str], str]:
+    """The whole lines of a file that grows line by line, and the rest: what a killed process left of its last line.
+
+    Only "\\n" ends a line; JSON texts may hold Unicode's other separators as they are.
+    """
+    *lines, rest = text.split("\n")
+    return lines, rest
+
+
 def write_text(text: str, path: Path, *, error: type[VisiglotError] = VisiglotError) -> None:
     """Write `text` as UTF-8 beside `path`, sync it and rename it, so that `path` is whole at all times.
 
@@ -25,5 +34,5 @@ def write_text(text: str, path: Path, *, error: type[VisiglotError] = VisiglotEr
     except OSError as reason:
         partial.unlink(missing_ok=True)
         raise error(
-            f"{path} can't be written: {reason.strerror or reason}", hint="Make room, or name another place with --out."
+            f"{path} can't be written: {reason.strerror or reason}", hint="Make room, or name another place."
         ) from reason

@@ -20,6 +20,9 @@ from typing import Any, Literal
 
 from visiglot.errors import LanguageError, nearest
 
+ENGLISH = "eng_Latn"
+"""Code of the language that prompts, sources and reports fall back on."""
+
 SEGMENTATIONS = {
     "spaces": "words stand between spaces",
     "characters": "no spaces, and each character counts as a word, as CIDEr and BLEU are usually computed for Chinese",
@@ -105,12 +108,11 @@ def language(code_or_alias: str) -> Language:
     if not codes:
         raise _unknown(code_or_alias, with_sets=False)
     if len(codes) > 1:
-        raise LanguageError(
-            "unambiguous language",
-            code_or_alias,
-            codes,
-            hint=f"It may be {_listed(codes, 'or')}: write the code.",
+        error = LanguageError(
+            "language", code_or_alias, codes, hint=f"It may be {_listed(codes, 'or')}: write the code."
         )
+        error.message = f"{code_or_alias!r} is the name of several languages"
+        raise error
     if key in table.notices:
         _notify(table.notices[key])
     return table.rows[codes[0]]

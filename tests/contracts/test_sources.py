@@ -135,3 +135,40 @@ def test_a_disk_that_refuses_is_a_data_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="can't be written"):
         write_examples(tmp_path / "file" / "set.parquet", [])
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"messages": None}, "row 1: `messages` is empty"),
+        ({"references": ["a", None]}, r"row 1: `references\[1\]` is empty"),
+        ({"messages": [{"role": "user", "content": None}]}, r"row 1: `messages\[0\]` is empty"),
+        ({"messages": [{"role": "robot", "content": []}]}, r"`messages\[0\].role` is 'robot'"),
+        ({"messages": [{"role": "user", "content": [{"text": None, "image": None}]}]}, r"content\[0\]` is empty"),
+        ({"messages": [{"role": "user", "content": [{"text": None, "image": 3}]}]}, "is 3, but the row has 0 pictures"),
+        ({"images": [{"name": "a", "path": None, "data": None}]}, "a name, and a path or data"),
+        ({"group": None}, "`group` is empty"),
+    ],
+    ids=str,
+)
+def test_an_empty_field_is_said_with_its_row(tmp_path: Path, change: dict[str, object], said: str) -> None:
+    path = tmp_path / "set.parquet"
+    write_examples(path, [Example(f"{number}", (Message("user", ("q",)),), GERMAN) for number in range(3)])
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    rows[1] |= change
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    source = ParquetSource(path)
+    assert source[0].id == "0"
+    with pytest.raises(DataError, match=said):
+        source[1]
+
+
+def test_an_empty_language_is_said_with_its_row_when_the_file_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "set.parquet"
+    write_examples(path, [Example("a", (), GERMAN), Example("b", (), GERMAN)])
+    table = pq.read_table(path)
+    rows = [{**row, "language": row["language"] if row["id"] == "a" else None} for row in table.to_pylist()]
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+    with pytest.raises(DataError, match="row 1: `language` is empty"):
+        ParquetSource(path)

@@ -6,9 +6,9 @@ Gold answers are CLDR's short names, written and reviewed by people in each lang
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,9 @@ from visiglot.types import Example
 
 if TYPE_CHECKING:
     from visiglot.data.nano.load import NanoData
-    from visiglot.data.nano.tasks import Control
+    from visiglot.data.nano.tasks import Control, NanoSource
 
 CONTROLS: dict[Control, str] = {"wrong-image": "wrong image", "no-image": "no image"}
-
-
-@cache
-def _load(folder: Path) -> NanoData:
-    from visiglot.data.nano.load import load_nano
-
-    return load_nano(folder)
 
 
 @dataclass(frozen=True)
@@ -48,9 +41,8 @@ class NanoBenchmarkData:
 
     @cached_property
     def languages(self) -> tuple[str, ...]:
-        from visiglot.data.nano.splits import choose_languages
-
-        return choose_languages(self.data, self.split, self.data.languages, pictures=True)
+        """Those that the task has the words for, and that have pictures to ask about."""
+        return tuple(self._source(self.data.languages).by_language)
 
     @cached_property
     def language_groups(self) -> Mapping[str, tuple[str, ...]]:
@@ -62,14 +54,22 @@ class NanoBenchmarkData:
 
     def examples(self, language: str, *, split: str, prompt_set: str, limit: int | None) -> Iterable[Example]:
         """In the order of a hash of the concept, so that a limit doesn't take the animals only."""
-        from visiglot.data.nano.tasks import build_nano_source
-
         assert (split, prompt_set) == (self.split, "english")
-        source = build_nano_source(
-            self.data, task=self.task, split=split, languages=[language], control=self.control, prompts="english"
-        )
+        source = self._source([language])
         examples = sorted((source[i] for i in range(len(source))), key=_order)
         return examples if limit is None else examples[:limit]
+
+    def _source(self, languages: Sequence[str]) -> NanoSource:
+        from visiglot.data.nano.tasks import build_nano_source
+
+        return build_nano_source(
+            self.data,
+            task=self.task,
+            split=self.split,
+            languages=languages,
+            control=self.control,
+            prompts="english",
+        )
 
 
 def _order(example: Example) -> tuple[str, str]:
@@ -78,9 +78,10 @@ def _order(example: Example) -> tuple[str, str]:
 
 def _open(task: str, split: str, control: Control, folder: Path | None) -> NanoBenchmarkData:
     from visiglot.data.nano.build import nano_dir
+    from visiglot.data.nano.load import load_nano_once
 
     folder = folder or nano_dir()
-    return NanoBenchmarkData(task, split, control, folder, _load(folder))
+    return NanoBenchmarkData(task, split, control, folder, load_nano_once(folder))
 
 
 def _add(
@@ -130,7 +131,7 @@ _add(
 )
 _add(
     "nano-matching",
-    "Is this a drawing of that? Yes or no, against a similar thing; held-out style.",
+    "Is this a drawing of that? Yes or no in the language, against a similar thing; held-out style.",
     "test",
     task="matching",
     chance=0.5,

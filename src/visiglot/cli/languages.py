@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
+from visiglot.cli.console import isolated
 from visiglot.errors import LanguageError
 from visiglot.languages import Language, all_languages, language, resolve, sets
-
-_ISOLATE, _POP = "\u2068", "\u2069"
 
 
 def languages(
@@ -54,12 +53,11 @@ def _print_table(rows: tuple[Language, ...], *, with_sets: bool) -> None:
     for heading in ("tier", "% of mC4"):
         table.add_column(heading, justify="right")
     for row in rows:
-        native = f"{_ISOLATE}{row.native}{_POP}" if row.direction == "rtl" else row.native
         cells = (
             row.code,
             ", ".join(row.aliases),
             row.name,
-            native,
+            isolated(row.native, row.direction),
             row.script,
             row.direction,
             "" if row.tier is None else str(row.tier),

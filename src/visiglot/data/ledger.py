@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from visiglot.errors import DataError
+from visiglot.files import split_lines
 
 
 class Ledger:
@@ -86,10 +87,9 @@ def _load(path: Path | None) -> tuple[set[tuple[str, str]], bool]:
     if path is None or not path.is_file():
         return set(), False
     text = path.read_text(encoding="utf-8", errors="replace")
-    torn = bool(text) and not text.endswith("\n")
-    lines = text.splitlines()[:-1] if torn else text.splitlines()
+    lines, rest = split_lines(text)
     try:
-        rows = [json.loads(line) for line in lines]
-        return {(row["id"], row["reason"]) for row in rows}, torn
+        rows = [json.loads(line) for line in lines if line]
+        return {(row["id"], row["reason"]) for row in rows}, bool(rest)
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no ledger: {error}", hint="Move the file away; a new one is written.") from error

@@ -16,10 +16,8 @@ from numpy.typing import NDArray
 from visiglot.config import DataSection
 from visiglot.data.source import Source, build_source
 from visiglot.errors import DataError
-from visiglot.languages import resolve
+from visiglot.languages import ENGLISH, resolve
 from visiglot.types import Example
-
-ENGLISH = "eng_Latn"
 
 _ORDER, _CELL, _TIES = range(3)
 """Streams of random numbers that must not meet: the order of cells, the passes over a cell, ties in rounding."""

@@ -17,7 +17,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         MissingExtraError: pyarrow isn't installed.
         OSError: the file can't be written.
     """
-    pa, pq = _pyarrow()
+    pa, pq = pyarrow()
     if not rows:
         raise DataError(f"no rows to write to {path}")
     table = pa.table({column: [row[column] for row in rows] for column in rows[0]})
@@ -31,7 +31,7 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
         DataError: the file is missing or can't be read.
         MissingExtraError: pyarrow isn't installed.
     """
-    pa, pq = _pyarrow()
+    pa, pq = pyarrow()
     try:
         columns: dict[str, list[Any]] = pq.read_table(path).to_pydict()
     except (OSError, pa.ArrowException) as error:
@@ -39,10 +39,11 @@ def read_columns(path: Path) -> dict[str, list[Any]]:
     return columns
 
 
-def _pyarrow() -> tuple[Any, Any]:
+def pyarrow() -> tuple[Any, Any]:
+    """The modules `pyarrow` and `pyarrow.parquet`. Raises MissingExtraError."""
     try:
-        import pyarrow
-        import pyarrow.parquet
+        import pyarrow as pa
+        import pyarrow.parquet as pq
     except ModuleNotFoundError as error:
         raise MissingExtraError("pyarrow, which reads and writes Parquet,", "train") from error
-    return pyarrow, pyarrow.parquet
+    return pa, pq

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from visiglot.data.parquet import pyarrow
 from visiglot.data.source import SOURCES, Indices
-from visiglot.errors import DataError, MissingExtraError
+from visiglot.errors import DataError
 from visiglot.types import Example, ImageRef, ImageSlot, Message, Provenance
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ ROWS_PER_GROUP = 64
 GROUPS_KEPT = 16
 
 FORMAT = "visiglot.examples.1"
+
+_HINT = "Mend the row where the file is made; `visiglot.data.parquet_source.write_examples` writes whole rows only."
 
 
 def _schema() -> Schema:
@@ -63,7 +66,7 @@ def write_examples(path: Path, examples: Iterable[Example], *, root: Path | None
         DataError: a picture lies outside `root`, or the file can't be written.
         MissingExtraError: pyarrow isn't installed.
     """
-    pa, pq = _pyarrow()
+    pa, pq = pyarrow()
     root = Path(os.path.abspath(root if root is not None else path.parent))
     part = path.with_name(f".{path.name}.{os.getpid()}.partial")
     schema = _schema()
@@ -113,7 +116,7 @@ class ParquetSource:
         languages: Sequence[str] | None = None,
         name: str | None = None,
     ) -> None:
-        pa, pq = _pyarrow()
+        pa, pq = pyarrow()
         self.name = name or path.stem
         self.path = path
         self.root = (root if root is not None else path.parent).absolute()
@@ -133,7 +136,10 @@ class ParquetSource:
                 f"another type: {', '.join(missing) or 'none, but there are more than belong'}",
                 hint="`visiglot.data.parquet_source.write_examples` writes such files.",
             )
-        found = np.unique(codes)
+        for number, code in enumerate(codes):
+            if not isinstance(code, str):
+                raise DataError(f"{path}, row {number}: `language` is empty", hint=_HINT)
+        found = np.unique(codes.astype(str))
         wanted = [code for code in found if languages is None or code in languages]
         self.by_language: Mapping[str, Indices] = {
             str(code): np.flatnonzero(codes == code).astype(np.int32) for code in wanted
@@ -152,7 +158,7 @@ class ParquetSource:
             raise IndexError(f"{self.name} has {len(self)} examples, there is no number {index}")
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         row = self._group(number).slice(index - int(self._starts[number]), 1).to_pylist()[0]
-        return self._example(row)
+        return self._example(row, f"{self.path}, row {index}")
 
     def _group(self, number: int) -> Table:
         with self._lock:
@@ -165,8 +171,8 @@ class ParquetSource:
             self._groups.move_to_end(number)
             return table
 
-    def _example(self, row: Mapping[str, Any]) -> Example:
-        where = f"{self.path}, example {row['id']}"
+    def _example(self, row: Mapping[str, Any], where: str) -> Example:
+        _refuse_empty(row, where)
         return Example(
             id=row["id"],
             messages=tuple(
@@ -190,6 +196,44 @@ class ParquetSource:
             task=row["task"],
             group=row["group"],
         )
+
+
+_ROLES = ("system", "user", "assistant")
+
+
+def _refuse_empty(row: Mapping[str, Any], where: str) -> None:
+    """Parquet lets every value be null; an example does not.
+
+    Raises:
+        DataError: naming the first field that is empty, or that says nothing an example can hold.
+    """
+    empty = [
+        name for name in ("id", "messages", "language", "images", "references", "task", "group") if row[name] is None
+    ]
+    for m, message in enumerate(row["messages"] or ()):
+        field = f"messages[{m}]"
+        if message is None or message["content"] is None:
+            empty.append(field)
+            continue
+        if message["role"] not in _ROLES:
+            raise DataError(f"{where}: `{field}.role` is {message['role']!r}", hint=f"One of {', '.join(_ROLES)}.")
+        for p, part in enumerate(message["content"]):
+            if part is None or (part["text"] is None and part["image"] is None):
+                empty.append(f"{field}.content[{p}]")
+            elif part["image"] is not None and not 0 <= part["image"] < len(row["images"] or ()):
+                raise DataError(
+                    f"{where}: `{field}.content[{p}].image` is {part['image']}, but the row has "
+                    f"{len(row['images'] or ())} pictures",
+                    hint=_HINT,
+                )
+    for i, image in enumerate(row["images"] or ()):
+        if image is None or image["name"] is None or (image["path"] is None) == (image["data"] is None):
+            empty.append(f"images[{i}] (a name, and a path or data)")
+    empty += [f"references[{r}]" for r, text in enumerate(row["references"] or ()) if text is None]
+    provenance = row["provenance"]
+    empty += [f"provenance.{n}" for n in ("source", "licence") if provenance is not None and provenance[n] is None]
+    if empty:
+        raise DataError(f"{where}: `{empty[0]}` is empty", hint=_HINT)
 
 
 def resolve_below(root: Path, relative: str, *, where: str) -> Path:
@@ -258,12 +302,3 @@ def _relative(ref: ImageRef, root: Path) -> str:
             hint="Give write_examples a root above all pictures, or read the pictures into bytes.",
         )
     return path.relative_to(root).as_posix()
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("pyarrow", "train") from error
-    return pyarrow, pyarrow.parquet

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, get_type_hints, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, core_schema
 
-from visiglot.errors import ConfigError, nearest
+from visiglot.errors import ConfigError, UnknownNameError, nearest
 from visiglot.registry import Registry
 from visiglot.types import Example
 
@@ -39,7 +41,30 @@ class Source(Protocol):
 SOURCES: Registry[Callable[..., Source]] = Registry(
     "source", modules=("visiglot.data.parquet_source", "visiglot.data.nano.tasks")
 )
-"""name -> factory(languages=..., seed=..., **options) -> Source."""
+"""name -> factory(languages=..., seed=..., **options) -> Source. Options are checked against its annotations."""
+
+
+class OneOf:
+    """Annotation of a factory's argument, `Annotated[str, OneOf("task", names)]`: it must be one of the names.
+
+    Args:
+        kind: what the names are called in messages.
+        names: gives them, when an option is checked.
+    """
+
+    def __init__(self, kind: str, names: Callable[[], Iterable[str]]) -> None:
+        self.kind = kind
+        self.names = names
+
+    def check(self, value: str) -> str:
+        """`value`. Raises ValueError, as pydantic wants it, with the nearest names."""
+        known = list(self.names())
+        if value not in known:
+            raise ValueError(str(UnknownNameError(self.kind, value, known)).replace("\n", "; "))
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
 
 
 def build_source(type_: str, options: Mapping[str, Any], *, languages: Sequence[str], seed: int) -> Source:
@@ -53,26 +78,55 @@ def build_source(type_: str, options: Mapping[str, Any], *, languages: Sequence[
 
     Raises:
         UnknownNameError: no such source.
-        ConfigError: options that it doesn't take, or that it needs and are missing.
+        ConfigError: options that it doesn't take, that are of another kind, or that it needs and are missing.
         DataError: its files can't be used.
+    """
+    problems = option_problems(type_, options)
+    if problems:
+        raise ConfigError(f"source {type_}", problems)
+    return SOURCES.get(type_)(languages=tuple(languages), seed=seed, **options)
+
+
+def option_problems(type_: str, options: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the options of a source, a line each; no data is opened.
+
+    Raises:
+        UnknownNameError: no such source.
     """
     factory = SOURCES.get(type_)
     parameters = inspect.signature(factory).parameters
     own = {name: p for name, p in parameters.items() if name not in ("languages", "seed")}
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in own.values())
+    kinds = get_type_hints(factory, include_extras=True)
     problems = []
-    for name in options:
-        if name not in own and not open_ended:
+    for name, value in options.items():
+        if name in own:
+            problems += [f"options.{name}{problem}" for problem in _problems(kinds.get(name, Any), value)]
+        elif not open_ended:
             close = nearest(name, own)
             known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(own) or 'none'}"
             problems.append(f"options.{name}: no such key; {known}")
     for name, parameter in own.items():
         required = parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.VAR_KEYWORD
         if required and name not in options:
-            problems.append(f"options.{name}: is missing")
-    if problems:
-        raise ConfigError(f"source {type_}", problems)
-    return factory(languages=tuple(languages), seed=seed, **options)
+            choice = next((one for one in getattr(kinds.get(name), "__metadata__", ()) if isinstance(one, OneOf)), None)
+            problems.append(f"options.{name}: is missing" + (f"; one of {', '.join(choice.names())}" if choice else ""))
+    return problems
+
+
+def _problems(kind: Any, value: Any) -> list[str]:
+    """Where below the option, and what: ": input should be a valid integer, found 'ten'"."""
+    try:
+        TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        lines = []
+        for item in error.errors(include_url=False):
+            where = "".join(f".{key}" for key in item["loc"] if isinstance(key, int))
+            message = item["msg"].removeprefix("Value error, ")
+            found = "" if item["type"] == "value_error" else f", found {item['input']!r}"
+            lines.append(f"{where}: {message[:1].lower()}{message[1:]}{found}")
+        return lines
+    return []
 
 
 def describe(source: Source) -> str:

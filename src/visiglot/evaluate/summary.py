@@ -11,10 +11,8 @@ from visiglot.errors import EvaluationError
 from visiglot.evaluate.metrics import METRICS
 from visiglot.evaluate.predictions import SCORES, read_folder, read_scores
 from visiglot.evaluate.provenance import BenchmarkRun, Run, read_run
-from visiglot.languages import language
+from visiglot.languages import ENGLISH, language
 from visiglot.types import Prediction, Score
-
-ENGLISH = "eng_Latn"
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,9 @@ def build_nano(
     if out.exists() and not (out / CARD).is_file() and any(out.iterdir()):
         raise DataError(f"{out} isn't empty and isn't the built-in data set", hint="Name another folder with --out.")
     say = progress or (lambda line: None)
-    tarballs = fetch_packages(packages=packages, progress=progress)
-    tables = _tables(tarballs, load_settings(), say)
     try:
+        tarballs = fetch_packages(packages=packages, progress=progress)
+        tables = _tables(tarballs, load_settings(), say)
         out.parent.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=f"{out.name}.", dir=out.parent))
         try:

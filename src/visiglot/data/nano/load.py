@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +132,12 @@ def load_nano(folder: Path | None = None) -> NanoData:
         sources={row["source"]: row["licence"] for rows in (concepts, pictures, names, words) for row in rows},
         text_only_languages=load_settings().text_only_languages & by_language.keys(),
     )
+
+
+@lru_cache(maxsize=1)
+def load_nano_once(folder: Path) -> NanoData:
+    """`load_nano`, read once in a process: sources and benchmarks on one folder share what is in memory."""
+    return load_nano(folder)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -4,27 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from visiglot.data.nano.build import nano_dir
-from visiglot.data.nano.content import Content, Question, Scope, Task, find_task
-from visiglot.data.nano.load import NanoData, load_nano
+from visiglot.data.nano.content import TASKS, Content, Question, Scope, Task, find_task
+from visiglot.data.nano.load import NanoData, load_nano_once
 from visiglot.data.nano.pools import draw, hash_order
 from visiglot.data.nano.prompts import fill, load_prompts, usable
-from visiglot.data.nano.splits import choose_concepts_of, choose_languages, choose_styles, find_split
-from visiglot.data.source import SOURCES
-from visiglot.errors import DataError
+from visiglot.data.nano.settings import load_settings
+from visiglot.data.nano.splits import SPLITS, choose_concepts_of, choose_languages, choose_styles, find_split
+from visiglot.data.source import SOURCES, OneOf
+from visiglot.errors import DataError, UnknownNameError
 from visiglot.languages import language as find_language
 from visiglot.types import Example, ImageRef, ImageSlot, Message, Provenance
 
 Control = Literal["none", "wrong-image", "no-image"]
 PromptSet = Literal["english", "native", "both"]
+
+
+def category_names() -> list[str]:
+    """The categories that concepts of the built-in data are in, sorted."""
+    return sorted(set(load_settings().categories.values()))
+
+
+TaskName = Annotated[str, OneOf("task of the built-in data", lambda: TASKS)]
+SplitName = Annotated[str, OneOf("split of the built-in data", lambda: SPLITS)]
+StyleName = Annotated[str, OneOf("style of the built-in data", lambda: load_settings().styles)]
+CategoryName = Annotated[str, OneOf("category of the built-in data", category_names)]
+Count = Annotated[int, Field(ge=1, strict=True)]
 
 TEXT = "text"
 """What stands for the style in the id of a text-only example."""
@@ -134,11 +148,11 @@ def load_nano_source(
     *,
     languages: Sequence[str],
     seed: int,
-    task: str,
-    split: str = "train",
-    styles: Sequence[str] | None = None,
-    limit_concepts: int | None = None,
-    categories: Sequence[str] | None = None,
+    task: TaskName,
+    split: SplitName = "train",
+    styles: Sequence[StyleName] | None = None,
+    limit_concepts: Count | None = None,
+    categories: Sequence[CategoryName] | None = None,
     control: Control = "none",
     prompts: PromptSet = "english",
     folder: str | None = None,
@@ -149,7 +163,7 @@ def load_nano_source(
         DataError: the data set isn't there, and what `build_nano_source` raises.
     """
     return build_nano_source(
-        _load_once(Path(folder) if folder is not None else nano_dir()),
+        load_nano_once(Path(folder) if folder is not None else nano_dir()),
         task=task,
         split=split,
         languages=languages,
@@ -160,11 +174,6 @@ def load_nano_source(
         control=control,
         prompts=prompts,
     )
-
-
-@lru_cache(maxsize=1)
-def _load_once(folder: Path) -> NanoData:
-    return load_nano(folder)
 
 
 def build_nano_source(
@@ -194,7 +203,7 @@ def build_nano_source(
         prompts: in English, in the language itself (languages without the words have no rows then), or drawn from both.
 
     Raises:
-        UnknownNameError: no such task or split.
+        UnknownNameError: no such task, split or category.
         DataError: a language or style that the data or the split doesn't have, a control that makes no sense, or
             nothing is left.
     """
@@ -213,6 +222,9 @@ def build_nano_source(
     shown_languages = choose_languages(data, split, languages, pictures=row.pictures)
     ids = choose_concepts_of(data, split, pictures=row.pictures)
     if categories is not None:
+        for category in categories:
+            if category not in category_names():
+                raise UnknownNameError("category of the built-in data", category, category_names())
         ids = [id for id in ids if data.concepts[id].category in categories]
     if limit_concepts is not None:
         kept = set(hash_order(ids, "limit")[:limit_concepts])

@@ -149,3 +149,15 @@ def test_slugs_match_the_file_names_of_fluent() -> None:
 def test_a_drawing_that_cannot_be_read_names_itself(drawing: bytes) -> None:
     with pytest.raises(ImageError, match="openmoji 1F436"):
         render_picture(drawing, name="openmoji 1F436")
+
+
+def test_a_cache_that_cannot_be_written_is_said_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    monkeypatch.setenv("VISIGLOT_CACHE", str(blocked / "cache"))
+    monkeypatch.setattr("visiglot.data.nano.fetch.npm_command", lambda: ["false"])
+    with pytest.raises(DataError, match="can't be written") as caught:
+        build_nano()
+    assert "VISIGLOT_CACHE" in str(caught.value.hint)

@@ -1,19 +1,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from visiglot.data.nano.concepts import concept_id
-from visiglot.data.nano.content import TASKS
+from visiglot.data.nano.content import TASKS, yes_no
 from visiglot.data.nano.load import NanoData
 from visiglot.data.nano.pools import pool_concepts
 from visiglot.data.nano.prompts import load_prompts
 from visiglot.data.nano.splits import SPLITS
 from visiglot.data.nano.tasks import NanoSource, build_nano_source
 from visiglot.data.source import Source, build_source
-from visiglot.errors import DataError, UnknownNameError
+from visiglot.errors import ConfigError, DataError, UnknownNameError
 from visiglot.types import Example, ImageSlot
 
 PICTURE_TASKS = sorted(name for name, task in TASKS.items() if task.pictures)
@@ -151,8 +152,11 @@ def test_matching_tells_nothing_without_the_picture(data: NanoData, split: str) 
         answer = example.references[0] if split == "test" else example.messages[1].text
         style = example.id.split("/")[1]
         asked[style, example.messages[0].text, answer] += 1
-    for (style, text, answer), count in asked.items():
-        assert asked[style, text, {"yes": "no", "no": "yes"}[answer]] == count
+    questions = {(style, text) for style, text, _ in asked}
+    for style, text in questions:
+        counts = [count for (s, t, _), count in asked.items() if (s, t) == (style, text)]
+        assert len(counts) == 2, "both answers occur"
+        assert counts[0] == counts[1]
 
 
 def test_negatives_are_of_the_same_subgroup_where_it_is_large_enough_and_never_right(data: NanoData) -> None:
@@ -162,7 +166,7 @@ def test_negatives_are_of_the_same_subgroup_where_it_is_large_enough_and_never_r
         text, language = example.messages[0].text, example.language
         named = [id for (own, name), id in by_name.items() if own == language and f"this {name} in " in text]
         (concept,) = named
-        if example.references == ("yes",):
+        if example.id.endswith("/yes"):
             assert concept == example.group
         else:
             assert concept != example.group
@@ -324,3 +328,44 @@ def test_pools_are_never_too_small(data: NanoData) -> None:
         assert all(len(pool) >= least for pool in pools)
         assert sorted(id for pool in pools for id in pool) == sorted(data.concepts)
     assert pool_concepts(list(data.concepts)[:3], data.concepts, 4) == []
+
+
+def test_matching_is_answered_in_the_language_of_the_example(data: NanoData) -> None:
+    answers = {(e.language, e.messages[-1].text) for e in examples(make(data, "matching"))}
+    for code in {language for language, _ in answers}:
+        words = yes_no(data, code)
+        assert words is not None
+        assert {text for own, text in answers if own == code} == {words.yes, words.no}
+    assert ("deu_Latn", "nein") in answers
+
+
+def test_words_for_yes_and_no_that_are_not_the_languages_own_are_not_used(data: NanoData) -> None:
+    def with_words(**words: str) -> NanoData:
+        return replace(data, words={"mya_Mymr": words})
+
+    assert yes_no(with_words(yes="Yes", no="No"), "mya_Mymr") is None
+    assert yes_no(with_words(yes="a៖ y", no="b៖ n"), "mya_Mymr") is None
+    assert yes_no(with_words(yes="a"), "mya_Mymr") is None
+    found = yes_no(with_words(yes="a", no="b"), "mya_Mymr")
+    assert found is not None
+    assert (found.yes, found.no) == ("a", "b")
+
+
+def test_a_category_that_is_not_in_the_table_is_refused_with_the_nearest(data: NanoData) -> None:
+    with pytest.raises(UnknownNameError, match="'plnt'") as caught:
+        make(data, "caption", categories=["animal", "plnt"])
+    assert caught.value.nearest == ["plant"]
+
+
+def test_all_wrong_options_are_said_at_once_before_any_data_is_opened(tmp_path: Path) -> None:
+    options = {"task": "captoin", "categories": ["plnt"], "limit_concepts": "ten", "folder": str(tmp_path / "none")}
+    with pytest.raises(ConfigError) as caught:
+        build_source("nano", options, languages=["deu_Latn"], seed=0)
+    assert len(caught.value.problems) == 3
+    for said in ("'caption'", "'plant'", "options.limit_concepts: input should be a valid integer, found 'ten'"):
+        assert any(said in problem for problem in caught.value.problems)
+
+
+def test_a_missing_task_is_said_with_all_tasks() -> None:
+    with pytest.raises(ConfigError, match="options.task: is missing; one of caption, .*matching"):
+        build_source("nano", {}, languages=["deu_Latn"], seed=0)
