@@ -1,0 +1,51 @@
+"""Two processes walk the path of one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests.drawn import drawn_recipe
+
+from visiglot.config import dump_recipe
+from visiglot.models.runs import checkpoints
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+FULL = {part: {"train": "full"} for part in ("connector", "language_model")}
+
+
+def train(folder: Path, name: str, *launcher: str) -> Path:
+    command = [sys.executable, *launcher, "-m", "tests.slow.trainee", "recipe.yaml", name, f"{name}.notes"]
+    environment = {**os.environ, "VISIGLOT_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    return folder / name
+
+
+def test_two_processes_give_the_gradients_and_weights_of_one(tmp_path: Path) -> None:
+    # rows differ in supervised tokens and some have no picture, so a mean of the processes' means would part at once
+    stage = {"parts": FULL, "steps": 8, "lr": 1e-3}
+    recipe = drawn_recipe(stage, llm="llama", data={"pictures": True, "text": True}, save_every=4)
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
+    one = train(tmp_path, "one")
+    two = train(tmp_path, "two", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+    norms = [[json.loads(line)["gradient_norm"] for line in (run / "log.jsonl").open()] for run in (one, two)]
+    assert len(norms[0]) == 8
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    expected, found = (load_file(checkpoints(run)[-1].model / "model.safetensors") for run in (one, two))
+    assert expected.keys() == found.keys()
+    for name, tensor in expected.items():
+        torch.testing.assert_close(
+            found[name], tensor, atol=1e-5, rtol=1e-5, msg=lambda said, name=name: f"{name}: {said}"
+        )

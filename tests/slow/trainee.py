@@ -1,0 +1,62 @@
+"""Trains a recipe in a process of its own, noting which examples each step read.
+
+    python -m tests.slow.trainee RECIPE OUT NOTES
+
+Its table of sources has the drawn pictures, and a choice among them that follows from the seed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tests.drawn import Drawn
+
+from visiglot.config import load_recipe
+from visiglot.data.batches import Batches
+from visiglot.data.source import SOURCES
+from visiglot.train.loop import fit
+from visiglot.types import Sample
+
+
+class Chosen(Drawn):
+    """Two of three drawn examples, which ones the seed says."""
+
+    name = "chosen"
+
+    def __init__(self, languages: Sequence[str], seed: int) -> None:
+        super().__init__(languages)
+        order = np.random.default_rng(seed).permutation(len(self.examples))
+        self.examples = [self.examples[i] for i in order[: len(order) * 2 // 3]]
+        self.by_language = {
+            language: np.array([i for i, e in enumerate(self.examples) if e.language == language], dtype=np.int32)
+            for language in languages
+        }
+
+
+def build_chosen(*, languages: Sequence[str], seed: int) -> Chosen:
+    return Chosen(languages, seed)
+
+
+if "chosen" not in SOURCES:
+    SOURCES.add("chosen", build_chosen)
+
+
+def main(recipe: str, out: str, notes: str) -> None:
+    step = Batches.step
+
+    def noting(self: Batches, n: int) -> list[Sample]:
+        samples = step(self, n)
+        with Path(notes).open("a", encoding="utf-8") as file:
+            file.write(json.dumps([self.seed, n, [sample.id for sample in samples]]) + "\n")
+        return samples
+
+    Batches.step = noting  # type: ignore[method-assign]
+    fit(load_recipe(recipe), out=Path(out), resume=True, device="cpu")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
