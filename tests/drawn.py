@@ -36,7 +36,9 @@ class Drawn:
 
     name = "drawn"
 
-    def __init__(self, languages: Sequence[str], *, pictures: bool = True, text: bool = False) -> None:
+    def __init__(
+        self, languages: Sequence[str], *, pictures: bool = True, text: bool = False, ask: str = "Caption: "
+    ) -> None:
         self.examples: list[Example] = []
         for language in languages:
             for colour, farbe in COLOURS.items():
@@ -45,7 +47,7 @@ class Drawn:
                     name = f"{language}/{colour}-{shape}"
                     if pictures:
                         image = ImageRef(name, data=draw(colour, shape))
-                        turns = (Message("user", (ImageSlot(0), "Caption: ")), Message("assistant", (answer,)))
+                        turns = (Message("user", (ImageSlot(0), ask)), Message("assistant", (answer,)))
                         self.examples.append(Example(name, turns, language, (image,), task="caption"))
                     if text:
                         turns = (Message("user", (f"Say {shape} {colour}: ",)), Message("assistant", (answer,)))
@@ -62,8 +64,11 @@ class Drawn:
         return self.examples[index]
 
 
-def build_drawn(*, languages: Sequence[str], seed: int, pictures: bool = True, text: bool = False) -> Drawn:
-    return Drawn(languages, pictures=pictures, text=text)
+def build_drawn(
+    *, languages: Sequence[str], seed: int, pictures: bool = True, text: bool = False, seeded: bool = False
+) -> Drawn:
+    """With `seeded` the prompt tells the seed, so that two seeds never train alike."""
+    return Drawn(languages, pictures=pictures, text=text, ask=f"{seed}: " if seeded else "Caption: ")
 
 
 if "drawn" not in SOURCES:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 
@@ -123,7 +124,7 @@ def _seq2seq(example: Example, messages: Sequence[Message], spec: PromptSpec) ->
         )
     prompt = _open(example, messages[:-1], spec)
     labels = (*_encode(example, spec, answer.text), *spec.end_ids)
-    return Sample(prompt.id, prompt.ids, labels, prompt.images, prompt.language, prompt.task)
+    return replace(prompt, labels=labels)
 
 
 class _Writer:
@@ -135,6 +136,7 @@ class _Writer:
         self.ids: list[int] = list(spec.prefix_ids)
         self.labels: list[int] = [IGNORE] * len(spec.prefix_ids)
         self.images: list[ImageRef] = []
+        self.first_answer: int | None = None
         self._run: list[str] = []
 
     def write_turn(self, message: Message) -> None:
@@ -143,6 +145,8 @@ class _Writer:
         self.write_text(before)
         if supervised:
             self.end_run(supervised=False)
+            if self.first_answer is None:
+                self.first_answer = len(self.ids)
         for part in message.content:
             if isinstance(part, str):
                 self.write_text(part)
@@ -170,7 +174,9 @@ class _Writer:
     def sample(self, ids: tuple[int, ...], labels: tuple[int, ...]) -> Sample:
         assert not self._run, "the last run is still open"
         example = self.example
-        return Sample(example.id, ids, labels, tuple(self.images), example.language, example.task)
+        return Sample(
+            example.id, ids, labels, tuple(self.images), example.language, example.task, first_answer=self.first_answer
+        )
 
 
 # --- pieces and checks -----------------------------------------------------------------------------------------------

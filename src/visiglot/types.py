@@ -8,10 +8,12 @@ Shapes in this file and everywhere else:
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -23,6 +25,9 @@ Layout = Literal["causal", "seq2seq"]
 
 IGNORE = -100
 """The label of a token that isn't supervised (PyTorch's and transformers' convention)."""
+
+MAX_IMAGE_BYTES = 64 * 2**20
+"""Encoded bytes that a picture's file may have to be read at all."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,27 @@ class ImageRef:
 
     @cached_property
     def key(self) -> str:
-        """SHA-256 of the encoded bytes: the picture's name in caches. Raises OSError."""
-        return hashlib.sha256(self.read()).hexdigest()
+        """SHA-256 of the encoded bytes: the picture's name in caches.
+
+        A file is hashed once a process as long as its size and time of change stay. Raises OSError when it can't be
+        read, is no regular file, or has more than MAX_IMAGE_BYTES (it isn't read then).
+        """
+        if self.data is not None:
+            return hashlib.sha256(self.data).hexdigest()
+        assert self.path is not None
+        status = self.path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a file", str(self.path))
+        if status.st_size > MAX_IMAGE_BYTES:
+            raise OSError(errno.EFBIG, f"{status.st_size:,} bytes, the limit is {MAX_IMAGE_BYTES:,}", str(self.path))
+        return _file_key(self.path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=2**17)
+def _file_key(path: Path, size: int, changed_ns: int) -> str:
+    """SHA-256 of a file that is told from its later versions by size and time of change."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +172,8 @@ class Sample:
         labels: causal: one per id, IGNORE where not supervised; seq2seq: the decoder's target ids, length T.
             Empty when rendered for completion.
         images: the picture of each slot, in the order of the slots in `ids`.
+        first_answer: position in `ids` where the first assistant turn's words begin; None when `ids` hold none (a
+            prompt of one turn, or the encoder's input for it).
     """
 
     id: str
@@ -156,6 +182,12 @@ class Sample:
     images: tuple[ImageRef, ...]
     language: str
     task: str = ""
+    first_answer: int | None = None
+
+    @property
+    def prompt_length(self) -> int:
+        """How many ids come before the first answer: what a connector may see of the row."""
+        return len(self.ids) if self.first_answer is None else self.first_answer
 
     @property
     def num_targets(self) -> int:
@@ -187,7 +219,8 @@ class TextContext:
 
     Args:
         embeddings: [S, L, D] word embeddings of the slot's row.
-        mask: [S, L] True at text tokens (image tokens and padding are False).
+        mask: [S, L] True at the text tokens before the row's first answer (image tokens, padding, answers and all
+            later turns are False), so that training and serving, of whichever turn, show a connector the same.
         image_index: [S] the picture of each slot, so that one picture may serve many rows.
     """
 
@@ -207,6 +240,8 @@ class Batch:
         features: of the I pictures, from the cache.
         slot_image, slot_row: [S]; slot s shows picture slot_image[s] in row slot_row[s]; slots of a row in text order.
         ids, languages, tasks: of the R rows.
+        prompt_mask: [R, L] True at the text tokens before the row's first answer, see `TextContext.mask`. None: all
+            text tokens before the first label.
     """
 
     input_ids: Tensor
@@ -219,6 +254,7 @@ class Batch:
     tasks: tuple[str, ...]
     pixel_values: Tensor | None = None
     features: VisionFeatures | None = None
+    prompt_mask: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

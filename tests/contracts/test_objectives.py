@@ -8,10 +8,11 @@ from tests.tiny import build_tiny
 from visiglot.config import TrainSection
 from visiglot.data.collate import collate
 from visiglot.errors import ConfigError, TrainingError
+from visiglot.models.connectors import Connector
 from visiglot.render import render
 from visiglot.train.objectives import OBJECTIVES
 from visiglot.train.pictures import Pictures
-from visiglot.types import IGNORE, Sample
+from visiglot.types import IGNORE, Sample, TextContext, VisionFeatures
 
 NAMES = OBJECTIVES.names()
 
@@ -69,3 +70,36 @@ def test_a_picture_may_be_seen_before_or_after_the_connector(name: str, image: s
     objective(built.model, collate(samples, spec, pixels=Pictures(built.processor).plain)).sum.backward()
     reached = any(p.grad is not None for p in built.model.connector.parameters())
     assert reached == (image == "connector")
+
+
+class PromptReader(Connector):
+    """A connector of the test: one token a slot, the pooled picture plus the mean of the prompt's words."""
+
+    needs_context = True
+
+    def __init__(self, vision_width: int, text_width: int) -> None:
+        super().__init__(vision_width, text_width)
+        self.projection = torch.nn.Linear(vision_width, text_width)
+
+    def forward(self, features: VisionFeatures, context: TextContext | None = None) -> torch.Tensor:
+        assert context is not None
+        weight = context.mask[..., None].float()
+        prompt = (context.embeddings * weight).sum(1) / weight.sum(1)
+        return (self.projection(features.pooled)[context.image_index] + prompt)[:, None]
+
+
+@pytest.mark.parametrize("name", ["contrastive", "matching"])
+def test_a_connector_that_reads_the_prompt_is_given_it(name: str) -> None:
+    built = build_tiny(llm="llama")
+    model, spec = built.model, built.processor.spec()
+    model.connector = PromptReader(model.connector.vision_width, model.connector.text_width)
+    examples = Drawn(["eng_Latn", "deu_Latn"]).examples
+    # a picture that two rows show, in either language, beside others
+    samples = [render(examples[place], spec) for place in (0, 12, 1, 2)]
+    batch = collate(samples, spec, pixels=Pictures(built.processor).plain)
+    assert len(batch.pixel_values) == 3
+    objective = OBJECTIVES.get(name)(model, spec, TrainSection(), {"image": "connector"})
+    loss = objective(model, batch)
+    assert loss.rows.shape == (4,)
+    loss.sum.backward()
+    assert model.connector.projection.weight.grad.abs().sum() > 0

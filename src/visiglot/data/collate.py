@@ -48,6 +48,7 @@ def collate(
     else:
         targets = max(len(sample.labels) for sample in samples)
         labels = [_pad(sample.labels, targets, IGNORE, "right") for sample in samples]
+    prompts = [_pad(_prompt_mask(sample, spec.image_token_id), length, False, padding_side) for sample in samples]
     pictures, slot_image, slot_row = _slots(samples)
     pixel_values, found = _look_up(pictures, pixels, features)
     return Batch(
@@ -61,7 +62,13 @@ def collate(
         tasks=tuple(sample.task for sample in samples),
         pixel_values=pixel_values,
         features=found,
+        prompt_mask=torch.tensor(prompts, dtype=torch.bool),
     )
+
+
+def _prompt_mask(sample: Sample, image_token_id: int) -> list[bool]:
+    """True at the text tokens before the first answer."""
+    return [place < sample.prompt_length and token != image_token_id for place, token in enumerate(sample.ids)]
 
 
 def _pad(values: Sequence[int], length: int, filler: int, side: Side) -> list[int]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from torch import Tensor, nn
-from transformers import CONFIG_MAPPING, AutoConfig, AutoImageProcessor, AutoTokenizer, BlipImageProcessorPil
+from torch import nn
+from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoTokenizer, BlipImageProcessorPil
 
 from visiglot.config import ModelSection, TokenizerSection
-from visiglot.errors import CheckpointError, ConfigError, ModelError, UnknownNameError
+from visiglot.errors import CheckpointError, ConfigError, ModelError, UnknownNameError, VisiglotError
 from visiglot.models import language_model as lm
+from visiglot.models.checkpoint import reading
+from visiglot.models.checkpoint.stock import load_config, load_stock, load_whole
+from visiglot.models.checkpoint.tensors import fill, load_tensors
 from visiglot.models.config import VisiglotConfig
 from visiglot.models.connectors import CONNECTORS
+from visiglot.models.device import pick_device
 from visiglot.models.families import family
 from visiglot.models.parts import count
 from visiglot.models.processor import IMAGE_TOKEN, VisiglotProcessor
@@ -45,6 +47,9 @@ def build_model(
 ) -> Built:
     """Assemble a model as a recipe's `model` section says.
 
+    Every weight is float32, also of parts that were saved in fewer bits (the report says which): training needs that of
+    what it changes, and a checkpoint of one number format is read back as it was written. bf16 is for computing only.
+
     Args:
         section: the recipe's `model`.
         languages: FLORES-200 codes for the model's card.
@@ -65,18 +70,18 @@ def build_model(
         vision_width, num_patches = features.patches.shape[2], features.patches.shape[1]
         text_config = llm.config.get_text_config()
         described = {"type": section.connector.type, "vision_width": vision_width, "options": section.connector.options}
-        try:
+        with _from_values("model.connector"):
             connector = CONNECTORS.get(section.connector.type)(
                 vision_width, text_config.hidden_size, **section.connector.options
             )
-        except (TypeError, UnknownNameError) as error:
-            raise ConfigError("model.connector", [str(error).replace("\n", " ")]) from error
         _match_scale(connector, llm)
         if section.connector.from_ is not None:
             report += _load_connector(connector, section)
         else:
             report.append(f"connector: {section.connector.type}, new, {_size(connector)}")
     tokens = connector.num_tokens(num_patches, features.grid)
+    if tokens < 1:
+        raise ConfigError("model.connector", [f"options: make {tokens} tokens of a picture; it needs at least one"])
     image_token_id = _image_token_id(tokenizer, text_config.vocab_size)
     config = VisiglotConfig(
         vision_config=vision.model.config,
@@ -114,16 +119,22 @@ def load_model(
 ) -> tuple[VisionLanguageModel, VisiglotProcessor]:
     """A model with its processor, ready to answer.
 
+    A checkpoint must hold every weight of the model and no other.
+
     Args:
         name: `nano`, a run, a run or model folder, or a hub id.
         device: auto (a GPU if there is one), cpu, cuda or cuda:n.
         dtype: auto (as saved), fp32 or bf16.
 
     Raises:
-        CheckpointError: there is no such model, or it can't be read.
+        CheckpointError: there is no such model, it isn't one of Visiglot's, or a file of it is missing, broken or of
+            another model.
+        ModelError: there is no such device.
+        UnknownNameError: no such dtype.
     """
+    target = pick_device(device)
     where = resolve_model(name)
-    config = _load_config(where)
+    config = load_config(where)
     if not isinstance(config, VisiglotConfig):
         raise CheckpointError(
             f"{where} is a {config.model_type!r} model, not one of Visiglot's",
@@ -132,23 +143,9 @@ def load_model(
     dtypes = {"auto": "auto", "fp32": torch.float32, "bf16": torch.bfloat16}
     if dtype not in dtypes:
         raise UnknownNameError("dtype", dtype, dtypes)
-    model = VisionLanguageModel.from_pretrained(where, dtype=dtypes[dtype])
-    processor = VisiglotProcessor.from_pretrained(where)
-    return model.to(pick_device(device)).eval(), processor
-
-
-def pick_device(name: str) -> torch.device:
-    """auto, cpu, cuda or cuda:n -> a device. Raises ModelError when it isn't there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ModelError(
-            f"device {name!r} can't be used: {error}", hint="Use --device cpu, or see `visiglot doctor`."
-        ) from error
-    return device
+    model: VisionLanguageModel = load_whole(VisionLanguageModel, where, dtype=dtypes[dtype])
+    processor = _load_processor(where)
+    return model.to(target).eval(), processor
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -157,24 +154,30 @@ def pick_device(name: str) -> torch.device:
 def _vision(section: ModelSection, report: list[str]) -> tuple[VisionEncoder, Any]:
     source = section.vision
     if source.from_ is None:
-        encoder = VisionEncoder(_config_of("model.vision", source.config), source.layer)
+        config = _config_of("model.vision", source.config)
+        with _from_values("model.vision.config"):
+            encoder = VisionEncoder(config, source.layer)
         report.append(f"vision: {type(encoder.model).__name__}, new, {_size(encoder)}")
         return encoder, None
     where = resolve_model(source.from_)
-    config = _load_config(where)
+    config = load_config(where)
+    said: list[str] = []
     if isinstance(config, VisiglotConfig):
         encoder = VisionEncoder(config.vision_config, source.layer)
-        _fill(encoder, load_tensors(where, "vision."), where)
-        image_processor = VisiglotProcessor.from_pretrained(where).image_processor
+        fill(encoder, load_tensors(where, "vision."), where)
+        image_processor = _load_processor(where).image_processor
     else:
         inner = config.to_dict().get("vision_config") and config.vision_config
         encoder = VisionEncoder(inner or config, source.layer)
-        encoder.model = _stock(encoder_class(inner or config), where, inner)
-        try:
-            image_processor = AutoImageProcessor.from_pretrained(where)
-        except OSError:
-            image_processor = None
-    report.append(f"vision: {type(encoder.model).__name__} from {source.from_}, {_size(encoder)}")
+        encoder.model, said = load_stock(encoder_class(inner or config), where, inner)
+        with reading(f"{where}: its preprocessing"):
+            try:
+                image_processor = AutoImageProcessor.from_pretrained(where)
+            except OSError:
+                image_processor = None
+                said.append("states no preprocessing, so the recipe's or the plain one is used")
+    said += _to_float32(encoder, encoder.model.config)
+    report.append("; ".join([f"vision: {type(encoder.model).__name__} from {source.from_}, {_size(encoder)}", *said]))
     return encoder, image_processor
 
 
@@ -187,19 +190,22 @@ def _language_model(
     tokenizer = _tokenizer(section, where, texts, report)
     if where is None:
         config = _config_of("model.language_model", source.config, _token_ids(tokenizer))
-        llm = lm.build_llm(config)
+        with _from_values("model.language_model.config"):
+            llm = lm.build_llm(config)
         report.append(f"language_model: {type(llm).__name__}, new, {_size(llm)}")
         return llm, tokenizer, None
-    config = _load_config(where)
+    config = load_config(where)
+    said: list[str] = []
     if isinstance(config, VisiglotConfig):
         llm = lm.build_llm(config.text_config)
         lora = config.lora
         if lora is not None:
             inject_lora(llm, lora)
-        _fill(llm, load_tensors(where, "language_model."), where)
+        fill(llm, load_tensors(where, "language_model."), where)
     else:
-        llm = _stock(lm.llm_class(config), where, None)
-    report.append(f"language_model: {type(llm).__name__} from {source.from_}, {_size(llm)}")
+        llm, said = load_stock(lm.llm_class(config), where)
+    said += _to_float32(llm, llm.config)
+    report.append("; ".join([f"language_model: {type(llm).__name__} from {source.from_}, {_size(llm)}", *said]))
     return llm, tokenizer, lora
 
 
@@ -219,10 +225,8 @@ def _tokenizer(
             "model.language_model",
             ["tokenizer: is missing; a new language model needs a folder, a hub id or {vocabulary: N}"],
         )
-    try:
+    with reading(f"{folder}: its tokenizer"):
         return AutoTokenizer.from_pretrained(folder)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder}: its tokenizer can't be read: {_first_line(error)}") from error
 
 
 def _token_ids(tokenizer: Any) -> dict[str, Any]:
@@ -254,10 +258,30 @@ def _config_of(where: str, values: dict[str, Any] | None, defaults: dict[str, An
         problems = [str(UnknownNameError(f"key of {config_class.__name__}", key, known)) for key in unknown]
         raise ConfigError(f"{where}.config", [problem.replace("\n", "; ") for problem in problems])
     given = {key: value for key, value in (defaults or {}).items() if key in known} | given
-    try:
+    with _from_values(f"{where}.config"):
         return config_class(**given)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where}.config", [_first_line(error)]) from error
+
+
+@contextmanager
+def _from_values(where: str) -> Iterator[None]:
+    """Turn what a module raises at a recipe's values into ConfigError.
+
+    Config classes of transformers check little; a width of "abc" or -3 shows when layers are made, in as many kinds of
+    error as there are layers.
+
+    Raises:
+        ConfigError: at `where`.
+    """
+    try:
+        yield
+    except (UnknownNameError, ConfigError) as error:
+        raise ConfigError(where, [str(error).replace("\n", " ")]) from error
+    except VisiglotError:
+        raise
+    except Exception as error:
+        raise ConfigError(
+            where, [f"its values make no module: {' '.join(str(error).split()) or type(error).__name__}"]
+        ) from error
 
 
 def _image_size(section: ModelSection, vision: VisionEncoder, image_processor: Any) -> int:
@@ -292,7 +316,7 @@ def _load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
     name = section.connector.from_
     assert name is not None
     where = resolve_model(name)
-    config = _load_config(where)
+    config = load_config(where)
     if not isinstance(config, VisiglotConfig):
         raise CheckpointError(
             f"{where} is a {config.model_type!r} model; a connector can be taken from Visiglot's only"
@@ -349,78 +373,20 @@ def _image_token_id(tokenizer: Any, vocab_size: int) -> int:
     return max(len(tokenizer), vocab_size) if known is None else int(known)
 
 
-# --- tensors ---------------------------------------------------------------------------------------------------------
-
-
-def load_tensors(where: str, prefix: str) -> dict[str, Tensor]:
-    """Tensors of a model folder whose names start with `prefix` (taken off), reading only the files that hold them.
-
-    Raises:
-        CheckpointError: a file is missing or broken, or none of its tensors has the prefix.
-    """
-    folder = Path(where)
-    index = folder / "model.safetensors.index.json"
-    try:
-        if index.is_file():
-            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            files = sorted({file for key, file in weight_map.items() if key.startswith(prefix)})
-        else:
-            files = ["model.safetensors"]
-        tensors: dict[str, Tensor] = {}
-        for file in files:
-            with safe_open(folder / file, framework="pt") as opened:
-                names = [key for key in opened.keys() if key.startswith(prefix)]  # noqa: SIM118 (safe_open is no dict)
-                tensors.update({key.removeprefix(prefix): opened.get_tensor(key) for key in names})
-    except Exception as error:  # safetensors raises its own, undocumented types
-        raise CheckpointError(f"{folder}: its weights can't be read: {_first_line(error)}") from error
-    if not tensors:
-        raise CheckpointError(f"{folder} holds no weights below {prefix!r}")
-    return tensors
-
-
-def _fill(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Load every tensor; what is missing must share its storage with something loaded (a tied head).
-
-    Raises:
-        CheckpointError: something else is missing, unexpected, or of another shape.
-    """
-    try:
-        result = module.load_state_dict(tensors, strict=False)  # both lists are checked below
-    except RuntimeError as error:
-        raise CheckpointError(f"{where}: weights of another shape: {error}") from error
-    state = module.state_dict(keep_vars=True)
-    filled = {state[key].data_ptr() for key in tensors if key in state}
-    missing = [key for key in result.missing_keys if state[key].data_ptr() not in filled]
-    if missing or result.unexpected_keys:
-        lines = [f"missing: {key}" for key in missing] + [f"unexpected: {key}" for key in result.unexpected_keys]
-        raise CheckpointError(f"{where}: weights don't fit:\n  " + "\n  ".join(lines[:8]))
-
-
-def _stock(kind: Any, where: str, config: Any) -> Any:
-    """A stock part of a folder or the hub."""
-    try:
-        loaded = kind.from_pretrained(where) if config is None else kind.from_pretrained(where, config=config)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{where}: {kind.__name__} can't be loaded: {_first_line(error)}",
-            hint="Check the name; without a network only folders and what the hub's cache holds can be loaded.",
-        ) from error
-    return loaded
-
-
-def _load_config(where: str) -> Any:
-    try:
-        return AutoConfig.from_pretrained(where)
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            f"{where}: its config can't be read: {_first_line(error)}",
-            hint="Check the name; without a network only folders and what the hub's cache holds can be loaded.",
-        ) from error
-
-
 def _size(module: nn.Module) -> str:
     return count(sum(parameter.numel() for parameter in module.parameters()))
 
 
-def _first_line(error: BaseException) -> str:
-    return str(error).strip().split("\n")[0]
+def _to_float32(module: nn.Module, config: Any) -> list[str]:
+    """Make all of a loaded part float32, and say so when it wasn't."""
+    narrow = sorted({str(p.dtype).removeprefix("torch.") for p in module.parameters() if p.dtype != torch.float32})
+    module.float()
+    config.dtype = torch.float32
+    return [f"{', '.join(narrow)} kept as float32"] if narrow else []
+
+
+def _load_processor(where: str) -> VisiglotProcessor:
+    """Raises CheckpointError."""
+    with reading(f"{where}: its processor"):
+        processor: VisiglotProcessor = VisiglotProcessor.from_pretrained(where)
+    return processor

@@ -115,6 +115,7 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
         features: VisionFeatures | None = None,
         slot_image: Tensor | None = None,
         slot_row: Tensor | None = None,
+        prompt_mask: Tensor | None = None,
     ) -> Tensor:
         """Word embeddings with the pictures' tokens in place.
 
@@ -123,6 +124,8 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
             pixel_values: [I, 3, H, W], or `features` of the I pictures; neither when no row shows one.
             slot_image, slot_row: [S], the picture and the row of each slot, rows in order and slots in text order.
                 Default: picture i stands in row i.
+            prompt_mask: [R, L] what a connector that reads the prompt may see of each row, see `TextContext.mask`.
+                Default: every text token, for rows that are prompts of one turn.
 
         Returns:
             [R, L, D].
@@ -131,8 +134,7 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
             PromptError: a row's placeholders and its pictures don't match.
         """
         is_image = (input_ids == self.config.image_token_id) & attention_mask.bool()
-        table = self.language_model.get_input_embeddings()
-        embeddings: Tensor = table(input_ids.masked_fill(input_ids == self.config.image_token_id, 0))
+        embeddings = self.word_embeddings(input_ids)
         if features is None and pixel_values is not None:
             features = self.encode_images(pixel_values)
         if slot_image is None or slot_row is None:
@@ -142,12 +144,37 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
         if features is None or slot_image.numel() == 0:
             return embeddings
         if self.connector.needs_context:
-            seen = (attention_mask.bool() & ~is_image)[slot_row]
-            tokens = self.image_tokens(features, TextContext(embeddings[slot_row], seen, slot_image))
+            seen = attention_mask.bool() & ~is_image
+            if prompt_mask is not None:
+                seen &= prompt_mask
+            tokens = self.image_tokens(features, TextContext(embeddings[slot_row], seen[slot_row], slot_image))
         else:
             tokens = self.image_tokens(features)[slot_image]
         # slots are in row-major text order, and so are the placeholders
         return embeddings.masked_scatter(is_image[..., None], tokens.to(embeddings.dtype))
+
+    def word_embeddings(self, input_ids: Tensor) -> Tensor:
+        """[R, L] -> [R, L, D]; what stands at placeholders means nothing, for their rows of the table may not exist."""
+        embeddings: Tensor = self.language_model.get_input_embeddings()(
+            input_ids.masked_fill(input_ids == self.config.image_token_id, 0)
+        )
+        return embeddings
+
+    def prompts_of(self, batch: Batch) -> Tensor:
+        """[R, L] True at the text tokens of each prompt; in a causal row never at or after the first label."""
+        seen: Tensor = batch.attention_mask.bool() & (batch.input_ids != self.config.image_token_id)
+        if self.layout == "causal":
+            seen &= before_labels(batch.labels)
+        return seen if batch.prompt_mask is None else seen & batch.prompt_mask
+
+    def slot_tokens(self, batch: Batch, features: VisionFeatures) -> Tensor:
+        """The image tokens of each slot of `batch` [S, K, D], which shows `features` of its I pictures."""
+        if not self.connector.needs_context:
+            return self.image_tokens(features)[batch.slot_image]
+        embeddings = self.word_embeddings(batch.input_ids)[batch.slot_row]
+        return self.image_tokens(
+            features, TextContext(embeddings, self.prompts_of(batch)[batch.slot_row], batch.slot_image)
+        )
 
     def _check_slots(self, is_image: Tensor, slot_row: Tensor) -> None:
         per_image = self.config.tokens_per_image
@@ -175,6 +202,7 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
             features=batch.features,
             slot_image=batch.slot_image,
             slot_row=batch.slot_row,
+            prompt_mask=self.prompts_of(batch),
         )
         if self.layout == "seq2seq":
             encoded = lm.encoder_states(self.language_model, embeddings, batch.attention_mask)
@@ -208,14 +236,18 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
         slot_image: Tensor | None = None,
         slot_row: Tensor | None = None,
         decoder_input_ids: Tensor | None = None,
+        prompt_mask: Tensor | None = None,
     ) -> VLMOutput:
         """Logits at every position, and the mean loss over supervised tokens when `labels` are given.
 
         Args are those of `embed` and `Batch`. For an encoder-decoder give `labels` or `decoder_input_ids` [R, T].
-        Training uses `target_states` and `head`, which never hold all logits.
+        Without a `prompt_mask` a connector sees a causal row up to its first label. Training uses `target_states` and
+        `head`, which never hold all logits.
         """
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
+        if prompt_mask is None and labels is not None and self.layout == "causal":
+            prompt_mask = before_labels(labels)
         embeddings = self.embed(
             input_ids,
             attention_mask,
@@ -223,6 +255,7 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
             features=features,
             slot_image=slot_image,
             slot_row=slot_row,
+            prompt_mask=prompt_mask,
         )
         if self.layout == "seq2seq":
             if decoder_input_ids is None:
@@ -241,6 +274,11 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
         predicted, wanted = (logits, labels) if self.layout == "seq2seq" else (logits[:, :-1], labels[:, 1:])
         loss = cross_entropy(predicted.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORE)
         return VLMOutput(loss=loss, logits=logits)
+
+
+def before_labels(labels: Tensor) -> Tensor:
+    """[R, L] True before a row's first supervised token; all of a row without one."""
+    return (labels != IGNORE).cumsum(1) == 0
 
 
 def inject_lora(llm: Any, lora: dict[str, Any]) -> None:

@@ -174,7 +174,7 @@ def _model(
     """The model of the recipe, or that of the checkpoint the run goes on from."""
     if run.checkpoint is not None:
         tracker.say(f"{recipe.name}: going on from {run.checkpoint.folder}")
-        return load_model(str(run.checkpoint.model), device="cpu", dtype="auto")
+        return load_model(str(run.checkpoint.model), device="cpu", dtype="fp32")
     built = build_model(
         recipe.model, languages=languages_of(recipe), seed=recipe.train.seed, texts=texts_of(recipe, sources)
     )

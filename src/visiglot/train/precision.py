@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import torch
 
-from visiglot.errors import MissingExtraError, TrainingError
+from visiglot.errors import MissingExtraError
+from visiglot.models.device import pick_device
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -22,7 +23,7 @@ def build_accelerator(precision: Literal["fp32", "bf16", "auto"], device: str) -
 
     Raises:
         MissingExtraError: accelerate isn't installed.
-        TrainingError: there is no such device.
+        ModelError: there is no such device.
     """
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
@@ -30,7 +31,10 @@ def build_accelerator(precision: Literal["fp32", "bf16", "auto"], device: str) -
     except ImportError as error:
         raise MissingExtraError("accelerate, which training runs on,", "train") from error
 
-    on_gpu = _select(device)
+    picked = pick_device(device)
+    on_gpu = picked.type == "cuda"
+    if on_gpu and picked.index is not None:
+        torch.cuda.set_device(picked)
     bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(on_gpu))
     # A second run in one process may differ in precision; accelerate keeps the first one's for good otherwise.
     AcceleratorState._reset_state()
@@ -40,19 +44,6 @@ def build_accelerator(precision: Literal["fp32", "bf16", "auto"], device: str) -
         # a batch of text-only rows leaves the connector without gradient
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
-
-
-def _select(device: str) -> bool:
-    """Whether to run on a GPU; makes `cuda:<n>` the current one."""
-    kind, _, number = device.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (number and not number.isdigit()):
-        raise TrainingError(f"no such device: {device!r}", hint="Use auto, cpu, cuda or cuda:<n>.")
-    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if kind == "cuda" and int(number or 0) >= count:
-        raise TrainingError(f"device {device}: PyTorch sees {count} CUDA device(s)", hint="Use --device cpu or auto.")
-    if kind == "cuda" and number:
-        torch.cuda.set_device(int(number))
-    return kind == "cuda" or (kind == "auto" and count > 0)
 
 
 def has_fast_bf16(on_gpu: bool) -> bool:

@@ -15,7 +15,7 @@ from visiglot.config import Recipe, StageSection, cache_dir
 from visiglot.data.batches import Batches
 from visiglot.data.ledger import Ledger
 from visiglot.data.mixture import Mixture, describe_table
-from visiglot.data.source import Source
+from visiglot.data.source import Source, build_source
 from visiglot.errors import ConfigError, TrainingError
 from visiglot.languages import resolve
 from visiglot.models.parts import PartGroup, apply_parts, describe_parts
@@ -174,18 +174,37 @@ def schedule(section: StageSection, step: int) -> float:
 
 
 class Sources:
-    """The sources of a recipe, each built once however many stages draw from it."""
+    """The sources of a recipe, each built once however many stages draw from it.
+
+    What a source draws itself (which prompt, which wrong picture) follows from the recipe's seed alone, never from who
+    asks first, so that a resumed run finds the very examples of a straight one.
+    """
 
     def __init__(self) -> None:
         self._built: dict[str, tuple[Source, ...]] = {}
 
     def mixture(self, recipe: Recipe, section: StageSection, *, seed: int) -> Mixture:
+        """The draws of a stage, or of `section`'s data for another purpose.
+
+        Args:
+            seed: of the order of draws; the sources' own is `train.seed`.
+
+        Raises:
+            DataError, ConfigError: a source can't be used, or an option is wrong.
+        """
         data = section.data or recipe.data
         key = data.model_dump_json(include={"sources", "languages"})
-        total = section.steps * section.batch.rows
-        mixture = Mixture(data, total=total, seed=seed, sources=self._built.get(key))
-        self._built[key] = mixture.sources
-        return mixture
+        if key not in self._built:
+            self._built[key] = tuple(
+                build_source(
+                    source.type,
+                    source.options,
+                    languages=resolve(source.languages or data.languages),
+                    seed=recipe.train.seed,
+                )
+                for source in data.sources
+            )
+        return Mixture(data, total=section.steps * section.batch.rows, seed=seed, sources=self._built[key])
 
 
 def languages_of(recipe: Recipe) -> tuple[str, ...]:

@@ -4,16 +4,22 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.drawn import Drawn
 from tests.tiny import LLM, build_tiny
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from visiglot.data.collate import collate
 from visiglot.errors import ModelError, PromptError
 from visiglot.models import VisionLanguageModel
 from visiglot.models.connectors import CONNECTORS, Connector
+from visiglot.models.decode.prompts import embed_prompts
+from visiglot.models.decode.rows import Row
 from visiglot.models.language_model import check_head, linear_targets, position_ids
 from visiglot.models.vlm import inject_lora
-from visiglot.types import IGNORE, Batch, TextContext, VisionFeatures
+from visiglot.render import render
+from visiglot.train.pictures import Pictures
+from visiglot.types import IGNORE, Batch, Example, ImageSlot, Message, TextContext, VisionFeatures
 
 K = 4
 
@@ -185,6 +191,52 @@ class PromptReader(Connector):
         prompt = (context.embeddings * weight).sum(1) / weight.sum(1).clamp(min=1)
         one = self.projection(features.pooled)[context.image_index] + prompt
         return one[:, None].expand(-1, K, -1)
+
+
+@pytest.mark.parametrize("llm", ["llama", "t5"])
+@pytest.mark.parametrize("turns", [1, 3])
+def test_a_connector_that_reads_the_prompt_reads_the_same_in_training_and_serving(llm: str, turns: int) -> None:
+    built = build_tiny("vit", llm)
+    model, spec = built.model, built.processor.spec()
+    model.connector = PromptReader(model.connector.vision_width, model.connector.text_width)
+    image = Drawn(["eng_Latn"]).examples[0].images[0]
+    words = [("user", "is this a dog? "), ("assistant", "no"), ("user", "a cat? "), ("assistant", "yes")][: turns + 1]
+    messages = [Message(role, (text,)) for role, text in words]  # type: ignore[arg-type]
+    messages[0] = Message("user", (ImageSlot(0), words[0][1]))
+    example = Example("e", tuple(messages), "eng_Latn", (image,))
+    trained = collate([render(example, spec)], spec, pixels=Pictures(built.processor).plain)
+    served = render(example, spec, complete=True)
+    features = model.encode_images(trained.pixel_values)
+
+    def seen_by_connector(embedded: Tensor) -> Tensor:
+        return embedded[0, list(served.ids).index(spec.image_token_id)]
+
+    with torch.no_grad():
+        training = model.embed(
+            trained.input_ids,
+            trained.attention_mask,
+            features=features,
+            slot_image=trained.slot_image,
+            slot_row=trained.slot_row,
+            prompt_mask=model.prompts_of(trained),
+        )
+        serving, _ = embed_prompts(model, [Row("e", served, features)], spec.layout, spec.pad_id)
+        torch.testing.assert_close(seen_by_connector(training), seen_by_connector(serving))
+        # and what is compared does depend on the words that are masked
+        assert not torch.allclose(seen_by_connector(training), seen_by_connector(all_seen(model, trained, features)))
+    if llm == "llama":  # a batch that states no mask shows no label either
+        bare = model.prompts_of(replace(trained, prompt_mask=None))
+        assert not (bare & (trained.labels != IGNORE)).any()
+
+
+def all_seen(model: VisionLanguageModel, batch: Batch, features: VisionFeatures) -> Tensor:
+    """What a connector would make of the whole row and its answer."""
+    ids = batch.input_ids
+    if model.layout == "seq2seq":
+        ids = torch.cat([ids, batch.labels], dim=1)
+    return model.embed(
+        ids, torch.ones_like(ids), features=features, slot_image=batch.slot_image, slot_row=batch.slot_row
+    )
 
 
 def test_two_prompts_give_two_sets_of_visual_tokens_when_the_connector_reads_them() -> None:

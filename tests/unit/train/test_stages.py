@@ -7,7 +7,7 @@ from tests.tiny import build_tiny
 
 from visiglot.config import StageSection, TrainSection
 from visiglot.data.ledger import Ledger
-from visiglot.errors import ConfigError, TrainingError
+from visiglot.errors import ConfigError, ModelError, TrainingError
 from visiglot.models.parts import apply_parts
 from visiglot.train.feed import split_rows
 from visiglot.train.objectives import OBJECTIVES
@@ -145,9 +145,20 @@ def test_sources_are_built_once_for_all_stages() -> None:
     assert first.sources[0] is second.sources[0]
 
 
+def test_a_source_is_seeded_by_the_recipe_whoever_asks_first() -> None:
+    own = drawn_recipe({}, {}, data={"seeded": True}).data.model_dump(mode="json")
+    recipe = drawn_recipe({}, {"data": own | {"languages": ["deu_Latn"]}}, data={"seeded": True})
+    for order in ((0, 1), (1, 0)):
+        sources = Sources()
+        for index in order:
+            mixture = sources.mixture(recipe, recipe.stages[index], seed=recipe.train.seed + index)
+            assert mixture[0].messages[0].content[-1] == f"{recipe.train.seed}: "
+
+
 def test_an_unknown_device_is_refused() -> None:
-    with pytest.raises(TrainingError, match="no such device"):
-        build_accelerator("fp32", "tpu")
+    for name in ("tpu", "meta", "cuda:x"):
+        with pytest.raises(ModelError, match="no such device"):
+            build_accelerator("fp32", name)
     if not torch.cuda.is_available():
-        with pytest.raises(TrainingError, match="PyTorch sees 0"):
+        with pytest.raises(ModelError, match="PyTorch sees 0"):
             build_accelerator("fp32", "cuda")

@@ -19,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutput
 from visiglot.errors import ModelError
 from visiglot.models.decode import cache as kv
 from visiglot.models.decode.choose import Search
+from visiglot.models.language_model import start_token
 from visiglot.types import Layout
 
 ATTENTION_LAYERS = frozenset({"full_attention", "sliding_attention", "chunked_attention"})
@@ -129,7 +130,7 @@ class LanguageModelRunner:
                 f"times can't share{': ' if kinds else ''}{', '.join(sorted(kinds))}",
                 hint="Decode with its own `generate`, or take an LLM whose layers are all attention.",
             )
-        self.start_id = self._find_start_id() if layout == "seq2seq" else None
+        self.start_id = start_token(language_model) if layout == "seq2seq" else None
         # Rows of different ages share a forward pass when a padded row can be told its positions, or has none but
         # relative ones (T5). Else only rows of one age do.
         self.mixes_ages = (
@@ -139,16 +140,6 @@ class LanguageModelRunner:
         )
         limit = getattr(config, "max_position_embeddings", None)
         self.max_positions: int | None = limit if isinstance(limit, int) else None
-
-    def _find_start_id(self) -> int:
-        for config in (self.language_model.generation_config, self.language_model.config):
-            start = getattr(config, "decoder_start_token_id", None)
-            if start is not None:
-                return int(start)
-        raise ModelError(
-            f"{type(self.language_model).__name__}: nothing says which token its answers start with",
-            hint="Set decoder_start_token_id in its generation_config.json.",
-        )
 
     def end_ids(self) -> frozenset[int]:
         """Tokens that end an answer, by the generation config, else by the model's config."""

@@ -42,11 +42,13 @@ def embed_prompts(model: Any, rows: Sequence[Row], layout: Layout, pad_id: int) 
     length = max(len(row.sample.ids) for row in rows)
     ids = torch.full((len(rows), length), pad_id)
     mask = torch.zeros((len(rows), length), dtype=torch.long)
+    prompts = torch.zeros((len(rows), length), dtype=torch.bool)
     for position, row in enumerate(rows):
         count = len(row.sample.ids)
         where = slice(length - count, length) if layout == "causal" else slice(0, count)
         ids[position, where] = torch.tensor(row.sample.ids)
         mask[position, where] = 1
+        prompts[position, where.start : where.start + row.sample.prompt_length] = True
     features, slot_image, slot_row = _stack_features(rows)
     mask = mask.to(device)
     embeds = model.embed(
@@ -55,6 +57,7 @@ def embed_prompts(model: Any, rows: Sequence[Row], layout: Layout, pad_id: int) 
         features=None if features is None else _to(features, device),
         slot_image=slot_image.to(device),
         slot_row=slot_row.to(device),
+        prompt_mask=prompts.to(device),
     )
     assert isinstance(embeds, Tensor)
     return embeds, mask

@@ -88,14 +88,22 @@ def info_nce(logits: Tensor, pairs: Tensor, picture_of_row: Tensor, text_of_row:
 
 
 def image_states(model: VisionLanguageModel, batch: Batch, image: Literal["vision", "connector"]) -> Tensor:
-    """One vector for each picture of `batch`: [I, Dv] from the encoder or [I, D] from the connector."""
+    """One vector for each picture of `batch`: [I, Dv] from the encoder or [I, D] from the connector.
+
+    A connector that reads the prompt gives a picture one vector for each row that shows it; their mean stands for it.
+    """
     features = batch.features
     if features is None:
         assert batch.pixel_values is not None
         features = model.encode_images(batch.pixel_values)
     if image == "vision":
         return features.pooled
-    return model.image_tokens(features, None).mean(dim=1)
+    if not model.connector.needs_context:
+        return model.image_tokens(features).mean(dim=1)
+    of_slots = model.slot_tokens(batch, features).mean(dim=1)  # [S, D]
+    sums = of_slots.new_zeros(len(features.patches), of_slots.shape[1]).index_add(0, batch.slot_image, of_slots)
+    shown = torch.bincount(batch.slot_image, minlength=len(features.patches)).clamp(min=1)
+    return sums / shown[:, None]
 
 
 def image_width(model: VisionLanguageModel, image: Literal["vision", "connector"]) -> int:
