@@ -52,16 +52,20 @@ def finish(process: subprocess.Popen[str]) -> None:
     assert process.returncode == 0, said
 
 
-def kill(process: subprocess.Popen[str], run: Path, *, saving: bool, pause: float) -> bool:
-    """SIGKILL, `pause` seconds after the next step was logged or the next checkpoint was begun; False: it had ended."""
-    log = run / "log.jsonl"
-    before = log.stat().st_size if log.is_file() else 0
+def kill(process: subprocess.Popen[str], run: Path, *, steps: int, saving: bool, pause: float) -> bool:
+    """SIGKILL once the run has logged `steps` more than it has now, or, `saving`, in its next checkpoint after that.
+
+    Args:
+        pause: seconds to wait still.
+
+    Returns:
+        False when the run had ended before.
+    """
+    goal = len(logged(run)) + steps
     deadline = time.monotonic() + 120
     while process.poll() is None:
         assert time.monotonic() < deadline, "nothing happened"
-        logged = log.is_file() and log.stat().st_size > before
-        before = min(before, log.stat().st_size) if log.is_file() else 0  # a resumed run cuts its log first
-        if any((run / "checkpoints").glob(".*.partial/model")) if saving else logged:
+        if len(logged(run)) >= goal and (not saving or any((run / "checkpoints").glob(".*.partial/model"))):
             time.sleep(pause)
             process.kill()
             process.communicate()
@@ -71,20 +75,27 @@ def kill(process: subprocess.Popen[str], run: Path, *, saving: bool, pause: floa
     return False
 
 
+def logged(run: Path) -> list[str]:
+    log = run / "log.jsonl"
+    return log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+
+
 def test_killed_at_random_moments_it_ends_with_the_same_weights_losses_and_examples(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe()), encoding="utf-8")
     finish(start(tmp_path, "straight"))
 
-    chance, broken, killed, while_saving = random.Random(0), tmp_path / "broken", 0, 0
+    chance, broken, while_saving = random.Random(0), tmp_path / "broken", 0
+    stages: list[str] = []
     for number in range(KILLS):
         saving = number % 2 == 1
-        pause = chance.uniform(0, 0.01) if saving else chance.uniform(0, 0.6)
-        if kill(start(tmp_path, "broken"), broken, saving=saving, pause=pause):
-            killed += 1
+        pause, steps = chance.uniform(0, 0.01 if saving else 0.1), chance.randint(5, 25)
+        if kill(start(tmp_path, "broken"), broken, steps=steps, saving=saving, pause=pause):
+            stages.append(json.loads(logged(broken)[-2])["stage"])  # the last line may be cut short
             while_saving += bool(list((broken / "checkpoints").glob(".*.partial")))
         for checkpoint in checkpoints(broken):
             check_contents(checkpoint)
-    assert killed >= KILLS - 1
+    assert len(stages) >= KILLS - 1
+    assert len(set(stages)) == 3, f"killed in {stages}: not in every stage"
     assert while_saving, "no checkpoint was cut off while it was written"
     finish(start(tmp_path, "broken"))
 
@@ -100,7 +111,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_weights_losses_and_examp
 
 
 def losses(run: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line)["loss"] for line in logged(run)]
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
