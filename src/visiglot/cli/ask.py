@@ -9,6 +9,7 @@ import typer
 from visiglot.cli.options import (
     Beams,
     Device,
+    DryRun,
     Dtype,
     Images,
     Languages,
@@ -16,6 +17,7 @@ from visiglot.cli.options import (
     Model,
     Resume,
     RowsOut,
+    Seed,
     Sheet,
 )
 
@@ -40,11 +42,13 @@ def ask(
     max_new_tokens: MaxNewTokens = 64,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    seed: Seed = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Ask the same question about every picture.
 
     Without --languages the prompt is asked once, as it is. With them it is asked once for each language: {language} is
-    filled in, or "Answer in LANGUAGE." follows a prompt that doesn't have it.
+    filled in, or "Answer in LANGUAGE." follows a prompt that doesn't have it. Exit codes as of `visiglot caption`.
     """
     from visiglot.cli.answering import Task, answer_pictures
     from visiglot.cli.pictures import find_pictures
@@ -53,5 +57,14 @@ def ask(
     words = prompt if languages is None or LANGUAGE in prompt else prompt + ANSWER_IN
     task = Task(words, languages, beams, max_new_tokens)
     answer_pictures(
-        find_pictures(images), task, model=model, device=device, dtype=dtype, out=out, sheet=sheet, resume=resume
+        find_pictures(images),
+        task,
+        model=model,
+        device=device,
+        dtype=dtype,
+        out=out,
+        sheet=sheet,
+        resume=resume,
+        seed=seed,
+        dry_run=dry_run,
     )

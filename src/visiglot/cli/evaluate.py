@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visiglot.cli.console import progress_bar, quiet_libraries, say, stdout
-from visiglot.cli.options import MACHINE, OUTPUT, Device, DryRun, Dtype, Languages, Resume
+from visiglot.cli.models import card_languages, recipe_of
+from visiglot.cli.options import GENERATION, OUTPUT, Device, DryRun, Dtype, Languages, Resume, Seed, refuse_ignored
+from visiglot.errors import EvaluationError
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from visiglot.config import Recipe
     from visiglot.evaluate.benchmark import Benchmark
+    from visiglot.evaluate.summary import Key
 
 DEFAULT_BENCHMARK = "nano"
 
@@ -31,7 +34,21 @@ class Only(StrEnum):
     score = "score"
 
 
+GENERATING = (
+    "benchmarks",
+    "languages",
+    "limit",
+    "resume",
+    "beams",
+    "max_new_tokens",
+    "device",
+    "dtype",
+)
+"""Parameters that say what is generated, and how."""
+
+
 def evaluate(
+    context: typer.Context,
     model: Annotated[str, typer.Argument(help="`nano`, a run, a run or model folder, or a hub id.")] = "nano",
     benchmarks: Annotated[
         str | None,
@@ -62,11 +79,27 @@ def evaluate(
     ] = None,
     resume: Resume = True,
     dry_run: DryRun = False,
+    beams: Annotated[
+        int | None,
+        typer.Option(
+            "--beams",
+            min=1,
+            help="Beams of the search. Default: the recipe's, else the benchmark's.",
+            rich_help_panel=GENERATION,
+        ),
+    ] = None,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(
+            "--max-new-tokens",
+            min=1,
+            help="Tokens after which an answer is cut. Default: the recipe's, else the benchmark's.",
+            rich_help_panel=GENERATION,
+        ),
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
-    seed: Annotated[
-        int, typer.Option("--seed", help="Seed of the resampling behind the intervals.", rich_help_panel=MACHINE)
-    ] = 0,
+    seed: Seed = None,
 ) -> None:
     """Measure a model language by language.
 
@@ -74,16 +107,23 @@ def evaluate(
     pass. Answers that are there already are kept when they were made by the same model with the same settings.
     Languages that a benchmark lacks are named and left out. Default for --languages: those of the recipe, else `all`.
     """
+    from visiglot.cli.answering import check_languages
     from visiglot.config import cache_dir
     from visiglot.evaluate.benchmark import BENCHMARKS
 
+    if predictions is not None:
+        refuse_ignored(context, ("model", "only", *GENERATING), "--predictions scores a file, no model is asked")
+    elif only is Only.score:
+        refuse_ignored(context, GENERATING, "--only score takes the answers that are there")
+    check_languages(languages)
+    chosen = [BENCHMARKS.get(name) for name in _names(benchmarks, None)]
     folder = out or cache_dir() / "evaluations" / _slug(predictions.stem if predictions is not None else model)
     if predictions is not None:
-        _take_in(predictions, folder)
+        _take_in(predictions, folder, dry_run=dry_run)
     elif only is not Only.score:
-        recipe = _recipe_of(model)
-        wanted = (benchmarks.split(",") if benchmarks else None) or _benchmarks_of(recipe)
-        chosen = [BENCHMARKS.get(name.strip()) for name in wanted]
+        recipe = recipe_of(model)
+        chosen = chosen or [BENCHMARKS.get(name) for name in _names(None, recipe) or [DEFAULT_BENCHMARK]]
+        chosen = [_with_settings(benchmark, recipe, max_new_tokens, beams) for benchmark in chosen]
         spec = languages or _languages_of(recipe)
         if dry_run:
             _rehearse(model, chosen, spec, limit, folder)
@@ -94,7 +134,7 @@ def evaluate(
         typer.echo(f"would score the predictions in {folder}")
         return
     if only is not Only.generate:
-        _score(folder, seed)
+        _score(folder, seed or 0)
 
 
 # --- generate --------------------------------------------------------------------------------------------------------
@@ -112,12 +152,10 @@ def _generate(
     dtype: str,
     recipe: str,
 ) -> None:
-    from visiglot.cli.answering import check_languages
     from visiglot.evaluate.answers import fingerprint_model
     from visiglot.evaluate.generate import generate_predictions
     from visiglot.languages import resolve
 
-    check_languages(spec)
     quiet_libraries()
     from visiglot.models.build import load_model
 
@@ -157,7 +195,7 @@ def _rehearse(name: str, benchmarks: Sequence[Benchmark], spec: str, limit: int 
     from visiglot.evaluate.predictions import prediction_path
     from visiglot.languages import resolve
 
-    card = _card_languages(name)
+    card = card_languages(name)
     for benchmark in benchmarks:
         data = benchmark.load(None)
         codes = resolve(spec, all_codes=card if card is not None else data.languages)
@@ -172,19 +210,42 @@ def _rehearse(name: str, benchmarks: Sequence[Benchmark], spec: str, limit: int 
             count = sum(1 for _ in data.examples(code, split=split, prompt_set=prompt_set, limit=limit))
             total += count
             typer.echo(f"{prediction_path(folder, benchmark.name, prompt_set, code)}: {count:,} rows")
+        if not total:
+            raise EvaluationError(
+                f"benchmark {benchmark.name}, split {split}: no examples in {', '.join(codes)}",
+                hint=f"It has {', '.join(data.languages) or 'none'}.",
+            )
         typer.echo(f"{benchmark.name}: {total:,} answers would be generated with {name}")
 
 
-def _take_in(file: Path, folder: Path) -> None:
-    """Sort a prediction file's rows into the evaluation folder, a file for each benchmark and language."""
+def _take_in(file: Path, folder: Path, *, dry_run: bool) -> None:
+    """Sort a prediction file's rows into the evaluation folder, a file for each benchmark and language.
+
+    Raises:
+        EvaluationError: the file is broken, or answers of another model would be overwritten.
+        UnknownNameError: no such benchmark or prompt set.
+    """
+    from visiglot.evaluate.benchmark import BENCHMARKS
     from visiglot.evaluate.predictions import prediction_path, read_predictions, write_predictions
     from visiglot.types import Prediction
 
-    parts: dict[tuple[str, str, str], list[Prediction]] = {}
+    parts: dict[Path, list[Prediction]] = {}
     for row in read_predictions(file):
-        parts.setdefault((row.benchmark, row.prompt_set, row.language), []).append(row)
-    for key, rows in parts.items():
-        write_predictions(rows, prediction_path(folder, *key))
+        BENCHMARKS.get(row.benchmark).choose("prompt set", row.prompt_set)
+        parts.setdefault(prediction_path(folder, row.benchmark, row.prompt_set, row.language), []).append(row)
+    if not parts:
+        raise EvaluationError(f"{file} holds no predictions", hint="It needs one JSON object a line, as `visiglot evaluate --only generate` writes them.")
+    for path, rows in parts.items():
+        before = {row.model for row in read_predictions(path)} if path.exists() else set()
+        if before - {row.model for row in rows}:
+            raise EvaluationError(
+                f"{path} holds answers of {', '.join(sorted(before))}", hint="Name another folder with --out."
+            )
+        if dry_run:
+            typer.echo(f"{path}: {len(rows):,} rows")
+    if not dry_run:
+        for path, rows in parts.items():
+            write_predictions(rows, path)
 
 
 # --- score -----------------------------------------------------------------------------------------------------------
@@ -201,10 +262,13 @@ def _score(folder: Path, seed: int) -> None:
 
 
 def _print_scores(folder: Path) -> None:
-    """One line for each benchmark and metric: English, the mean over languages, the best and the worst."""
+    """A line for each benchmark and metric, then the languages of each benchmark's main metric, best first."""
+    from rich.columns import Columns
     from rich.table import Table
+    from rich.text import Text
 
-    from visiglot.evaluate.summary import ENGLISH, best_first, is_percent, load_evaluations, mean_value, tables
+    from visiglot.evaluate.summary import best_first, is_percent, load_evaluations, main_keys, mean_value, tables
+    from visiglot.languages import ENGLISH
     from visiglot.sheet import format_value
 
     table = Table(box=None, pad_edge=False)
@@ -212,12 +276,15 @@ def _print_scores(folder: Path) -> None:
         table.add_column(heading)
     for heading in ("languages", "mean", "English", "best", "worst", "missing"):
         table.add_column(heading, justify="right")
-    for key, scores in tables(load_evaluations([folder])[0]).items():
+    found = tables(load_evaluations([folder])[0])
+    shown: dict[Key, dict[str, str]] = {}
+    for key, scores in found.items():
         percent = is_percent(key.metric)
-        order = best_first(scores, key.metric)
-        show = {code: format_value(scores[code].value, percent=percent) for code in scores}
+        show = {code: format_value(scores[code].value, percent=percent) for code in best_first(scores, key.metric)}
+        order = list(show)
+        shown[key] = show
         table.add_row(
-            f"{key.benchmark} {key.prompt_set}".strip(),
+            _title(key),
             key.metric,
             str(len(scores)),
             format_value(mean_value(scores.values()), percent=percent),
@@ -225,25 +292,41 @@ def _print_scores(folder: Path) -> None:
             *(f"{code} {show[code]}" for code in (order[0], order[-1])),
             f"{sum(score.missing for score in scores.values()):,}",
         )
-    stdout().print(table)
+    console = stdout()
+    console.print(table)
+    for key in main_keys(found):
+        if len(shown[key]) > 1:
+            width = max(map(len, shown[key].values()))
+            cells = [Text(f"{code} {value:>{width}}") for code, value in shown[key].items()]
+            console.print(Text(f"\n{_title(key)}, {key.metric}, best first:"))
+            console.print(Columns(cells, padding=(0, 3), column_first=True, equal=True))
 
 
-# --- what the model's folder says ------------------------------------------------------------------------------------
+def _title(key: Key) -> str:
+    return f"{key.benchmark} {key.prompt_set}".strip()
 
 
-def _recipe_of(name: str) -> Recipe | None:
-    """The recipe that trained a run's checkpoint; None for a model that doesn't say."""
-    from visiglot.config import load_recipe
-    from visiglot.models.runs import resolve_model
-
-    path = Path(resolve_model(name)).parent / "trainer" / "recipe.yaml"
-    return load_recipe(str(path)) if path.is_file() else None
+# --- what the recipe says --------------------------------------------------------------------------------------------
 
 
-def _benchmarks_of(recipe: Recipe | None) -> list[str]:
-    return (
-        list(recipe.evaluate.benchmarks) if recipe is not None and recipe.evaluate.benchmarks else [DEFAULT_BENCHMARK]
-    )
+def _names(spec: str | None, recipe: Recipe | None) -> list[str]:
+    """The benchmarks asked for, else the recipe's, else the default one."""
+    if spec is not None:
+        return [name for part in spec.split(",") if (name := part.strip())]
+    return list(recipe.evaluate.benchmarks) if recipe is not None else []
+
+
+def _with_settings(
+    benchmark: Benchmark, recipe: Recipe | None, max_new_tokens: int | None, beams: int | None
+) -> Benchmark:
+    """The benchmark with the settings of generation that the command line gives, else the recipe, else its own."""
+    section = recipe.evaluate if recipe is not None else None
+    changes: dict[str, int] = {}
+    for key, asked in (("max_new_tokens", max_new_tokens), ("beams", beams)):
+        value = asked if asked is not None or section is None else getattr(section, key)
+        if value is not None:
+            changes[key] = value
+    return replace(benchmark, settings=replace(benchmark.settings, **changes))
 
 
 def _languages_of(recipe: Recipe | None) -> str:
@@ -251,16 +334,6 @@ def _languages_of(recipe: Recipe | None) -> str:
         return "all"
     own = recipe.evaluate.languages
     return own if isinstance(own, str) else ",".join(own)
-
-
-def _card_languages(name: str) -> tuple[str, ...] | None:
-    """The languages in a model folder's config.json; None when the model isn't on this machine."""
-    from visiglot.models.runs import resolve_model
-
-    path = Path(resolve_model(name)) / "config.json"
-    if not path.is_file():
-        return None
-    return tuple(json.loads(path.read_text(encoding="utf-8")).get("languages") or ())
 
 
 def _slug(name: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
+
+from visiglot.errors import ConfigError
 
 Function = TypeVar("Function", bound=Callable[..., None])
 
@@ -40,8 +42,18 @@ Resume = Annotated[
     bool,
     typer.Option(
         "--resume/--no-resume",
-        help="Go on with what is there already; --no-resume never builds on it.",
+        help="Go on with what is there already. With --no-resume what is asked for is made anew; what else is in the "
+        "same place stays.",
         rich_help_panel=OUTPUT,
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed",
+        help="Seed of everything random in the command. Training: data, weights, dropout (default: the recipe's). "
+        "Evaluation: the resampling behind the intervals. Greedy and beam search draw nothing.",
+        rich_help_panel=MACHINE,
     ),
 ]
 Beams = Annotated[
@@ -62,6 +74,28 @@ Sheet = Annotated[
 Images = Annotated[
     list[str], typer.Argument(help="Picture files, folders (searched through, sorted), or patterns in quotes.")
 ]
+
+
+def given(context: typer.Context) -> set[str]:
+    """Names of the parameters that were written on the command line."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
+
+
+def refuse_ignored(context: typer.Context, names: Iterable[str], because: str) -> None:
+    """An option that would be ignored is a mistake.
+
+    Args:
+        names: the parameters that mean nothing here.
+        because: what makes them so ("--only score generates nothing").
+
+    Raises:
+        ConfigError: naming all of `names` that were written.
+    """
+    written = given(context)
+    problems = [f"--{name.replace('_', '-')}: {because}" for name in names if name in written]
+    if problems:
+        raise ConfigError(f"visiglot {context.info_name}", problems, hint="Leave it out; `--help` says what each does.")
 
 
 def verb(app: typer.Typer, panel: str | None = None) -> Callable[[Function], Function]:

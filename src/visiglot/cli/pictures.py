@@ -52,6 +52,18 @@ def _expand(argument: str) -> list[Path]:
     raise DataError(f"there is no picture {path}", hint="Give a file, a folder, or a pattern in quotes ('pics/*.png').")
 
 
+def refuse_foreign_page(path: Path) -> None:
+    """Let a page replace an older page of ours, and nothing else.
+
+    Raises:
+        DataError: there is something else at `path`.
+    """
+    from visiglot.sheet import is_page
+
+    if path.exists() and not is_page(path):
+        raise DataError(f"{path} is there already and is no page of Visiglot's", hint="Name another --sheet.")
+
+
 def card_image(ref: ImageRef) -> bytes | None:
     """The picture as a small PNG for a page; None when it can't be read (its row says why)."""
     from visiglot.data.images import load_image

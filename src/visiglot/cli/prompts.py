@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from visiglot.errors import PromptError
 from visiglot.types import ImageSlot
 
 IMAGE, LANGUAGE = "{image}", "{language}"
@@ -20,8 +21,21 @@ def content(prompt: str, language: str | None) -> tuple[str | ImageSlot, ...]:
 
     Args:
         prompt: {language} stands for the language's name; {image} for the picture, which stands last otherwise.
-        language: English name; None when no language is asked for, and {language} isn't special then.
+        language: English name; None when no language is asked for.
+
+    Raises:
+        PromptError: {image} stands there twice, or {language} although no language is asked for.
     """
+    if prompt.count(IMAGE) > 1:
+        raise PromptError(
+            f"the prompt has {IMAGE} {prompt.count(IMAGE)} times, and one picture to show: {prompt!r}",
+            hint="Keep one, or none: the picture then stands last.",
+        )
+    if language is None and LANGUAGE in prompt:
+        raise PromptError(
+            f"the prompt has {LANGUAGE}, but no language is asked for: {prompt!r}",
+            hint="Name some with --languages, or write the language's name into the prompt.",
+        )
     words = prompt if language is None else prompt.replace(LANGUAGE, language)
     before, marked, after = words.partition(IMAGE)
     if not marked and not before.endswith((" ", "\n")):

@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from visiglot.errors import DataError
-from visiglot.files import write_text
+from visiglot.files import split_lines, write_text
+
+_BEGINNING = '{"id": "'
+"""What every row that `row_line` writes begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +37,10 @@ def row_line(row: AnswerRow) -> str:
 
 
 def read_rows(path: Path) -> list[AnswerRow]:
-    """The file's rows; a last line that was cut off is left out, and a missing file has none.
+    """The file's rows; a last line that a killed run cut off is left out, and a missing file has none.
 
     Raises:
-        DataError: the file can't be read or holds something else.
+        DataError: the file can't be read, or a line of it (the last one too) is nothing that caption or ask wrote.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -45,8 +48,19 @@ def read_rows(path: Path) -> list[AnswerRow]:
         return []
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} can't be read: {error}", hint="Name another --out.") from error
-    *lines, _torn = text.split("\n")
+    lines, rest = split_lines(text)
+    if rest.strip() and not _is_cut_off(rest):
+        lines.append(rest)
     return [_row(line, f"{path}, line {number}") for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _is_cut_off(line: str) -> bool:
+    """Whether a line without its end is the beginning of a row, and not the whole of something else."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return line.startswith(_BEGINNING) or _BEGINNING.startswith(line)
+    return False
 
 
 def write_rows(rows: Iterable[AnswerRow], path: Path) -> None:
@@ -75,7 +89,7 @@ def _row(line: str, where: str) -> AnswerRow:
     try:
         values = json.loads(line)
     except ValueError as error:
-        raise DataError(f"{where} is no JSON: {error}", hint="Name another --out, or --no-resume.") from error
+        raise DataError(f"{where} is no JSON: {error}", hint="Name another --out, or delete the file.") from error
     if not isinstance(values, dict) or sorted(values) != sorted(keys):
         raise DataError(
             f"{where} is no row of answers", hint=f"Such rows have the keys {', '.join(keys)}. Name another --out."

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import shutil
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from visiglot.cli.console import quiet_libraries, say
-from visiglot.cli.options import MACHINE, OUTPUT, Device, DryRun, Resume
+from visiglot.cli.options import MACHINE, OUTPUT, Device, DryRun, Resume, Seed
+from visiglot.errors import DataError
 
 if TYPE_CHECKING:
     from visiglot.config import Recipe
+
+
+RUN_FILES = ("recipe.yaml", "log.jsonl", "ledger.jsonl")
+RUN_LOCK = "run.lock"
+
+
+class Precision(StrEnum):
+    """Values of train.precision."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    auto = "auto"
 
 
 def train(
@@ -41,19 +55,29 @@ def train(
     ] = False,
     dry_run: DryRun = False,
     device: Device = "auto",
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", help="Seed of everything random; the same as train.seed=N.", rich_help_panel=MACHINE),
+    dtype: Annotated[
+        Precision | None,
+        typer.Option(
+            "--dtype",
+            help="Number format of the computation; the same as train.precision=... Default: the recipe's.",
+            rich_help_panel=MACHINE,
+        ),
     ] = None,
+    seed: Seed = None,
 ) -> None:
     """Train a recipe: assemble the model, run its stages, write checkpoints.
 
     A run that was stopped goes on from its last checkpoint; one that is finished is left as it is. A run of another
-    recipe in the same place is never touched without --fresh.
+    recipe in the same place is never touched without --fresh, which deletes it once the new one is known to start. With
+    --no-resume a run that is there is an error.
     """
     from visiglot.config import cache_dir, load_recipe
 
-    changes = [*(overrides or []), *([f"train.seed={seed}"] if seed is not None else [])]
+    changes = list(overrides or [])
+    if seed is not None:
+        changes.append(f"train.seed={seed}")
+    if dtype is not None:
+        changes.append(f"train.precision={dtype.value}")
     resolved = load_recipe(recipe, changes)
     folder = out or cache_dir() / "runs" / resolved.name
     if dry_run:
@@ -62,7 +86,13 @@ def train(
     quiet_libraries()
     from visiglot.train.loop import fit
 
-    if fresh:
+    refuse_foreign_run(folder)
+    if fresh and (folder / RUN_LOCK).is_file():
+        from visiglot.train.track import Tracker
+
+        say("rehearsing: the run that is there is deleted only once the new one is known to start")
+        aside = folder.with_name(f".{folder.name}.fresh")
+        fit(resolved, out=aside, resume=False, device=device, dry_run=True, report=Tracker())
         _delete_run(folder)
     fit(resolved, out=folder, resume=resume and not fresh, device=device)
     typer.echo(str(folder))
@@ -88,14 +118,36 @@ def _rehearse(recipe: Recipe, folder: Path, device: str) -> None:
     fit(recipe, out=folder, resume=True, device=device, dry_run=True)
 
 
+def refuse_foreign_run(folder: Path) -> None:
+    """Let a run write over what a run wrote, and over nothing that only has the same names.
+
+    Raises:
+        DataError: the folder has such files, but no run was ever trained in it.
+    """
+    there = [name for name in ("checkpoints", *RUN_FILES) if (folder / name).exists()]
+    if there and not (folder / RUN_LOCK).is_file():
+        raise DataError(
+            f"{folder} holds {', '.join(there)}, but no {RUN_LOCK}: no run of Visiglot was trained there",
+            hint="Name another --out, or delete them yourself.",
+        )
+
+
 def _delete_run(folder: Path) -> None:
-    """Delete what a run wrote, and nothing else that may lie in the folder."""
+    """Delete what a run wrote, and nothing else that may lie in the folder.
+
+    Raises:
+        TrainingError: the run is being trained.
+        DataError: something can't be deleted.
+    """
     from visiglot.train.checkpoint import owned
 
-    if not folder.is_dir():
-        return
     with owned(folder):
-        if (folder / "checkpoints").is_dir():
-            shutil.rmtree(folder / "checkpoints")
-        for name in ("recipe.yaml", "log.jsonl", "ledger.jsonl"):
-            (folder / name).unlink(missing_ok=True)
+        try:
+            if (folder / "checkpoints").is_dir():
+                shutil.rmtree(folder / "checkpoints")
+            for name in RUN_FILES:
+                (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(
+                f"{folder} can't be emptied: {error.strerror or error}", hint="Name another --out."
+            ) from error

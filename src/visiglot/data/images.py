@@ -6,6 +6,7 @@ before anything is decoded. A picture that can't be read whole is an error, neve
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from collections.abc import Callable
 from io import BytesIO
@@ -44,6 +45,15 @@ _OPENERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
 }
 
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
+
+
+def picture_hash(ref: ImageRef, *, max_bytes: int = MAX_BYTES) -> str:
+    """`ImageRef.key` of a picture that nobody vouches for: no more than `max_bytes` of it are ever read.
+
+    Raises:
+        ImageError: missing, empty, too many bytes, or unreadable.
+    """
+    return hashlib.sha256(_read(ref, max_bytes)).hexdigest()
 
 
 def load_image(ref: ImageRef, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:

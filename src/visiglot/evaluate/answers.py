@@ -37,7 +37,10 @@ class Answerer(Protocol):
     def device(self) -> str: ...
 
     def answer(self, examples: Sequence[Example], settings: Settings) -> Iterator[tuple[int, str | VisiglotError]]:
-        """(index of the example, its answer or why there is none), in any order, each index once."""
+        """(index of the example, its answer or why there is none), in any order, each index once.
+
+        The error of an example that has none is given, not raised; its message and hint go into the result file.
+        """
         ...
 
 
@@ -71,6 +74,10 @@ class ModelAnswerer:
         return str(self._model.device)
 
     def answer(self, examples: Sequence[Example], settings: Settings) -> Iterator[tuple[int, str | VisiglotError]]:
+        """Answers in the order in which rows finish; errors of reading and rendering come first.
+
+        A picture that can't be read, or an example that is too long, costs only the examples that it stands in.
+        """
         from visiglot.models.decode import Decoding, Row
         from visiglot.render import render
 
@@ -139,6 +146,12 @@ class ModelAnswerer:
             assert failure is not None or len(left) < len(rows), "the decoder must answer some row or say why not"
             yield from self._generate(left[:middle])
             yield from self._generate(left[middle:])
+
+
+def error_line(error: VisiglotError) -> str:
+    """What is wrong and what to do about it in one line, as rows of answers and predictions keep it."""
+    said = error.message.replace("\n", " ")
+    return f"{said}. {error.hint}" if error.hint else said
 
 
 def picture_id(ref: ImageRef) -> str:

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING
 from visiglot import environment
 from visiglot.errors import EvaluationError, VisiglotError
 from visiglot.evaluate import provenance
-from visiglot.evaluate.answers import Answerer, ModelAnswerer, picture_id
+from visiglot.evaluate.answers import Answerer, ModelAnswerer, error_line, picture_id
 from visiglot.evaluate.benchmark import Benchmark, BenchmarkData
 from visiglot.evaluate.pictures import image_name, keep_pictures
 from visiglot.evaluate.predictions import (
@@ -288,7 +288,7 @@ def _prediction(
         language=code,
         prompt="\n".join(turn.text for turn in turns),
         text=answer if isinstance(answer, str) else None,
-        error=None if isinstance(answer, str) else answer.message,
+        error=None if isinstance(answer, str) else error_line(answer),
         benchmark=benchmark.name,
         split=split,
         prompt_set=prompt_set,

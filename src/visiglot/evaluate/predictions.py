@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from visiglot.errors import EvaluationError
-from visiglot.files import write_text
+from visiglot.errors import EvaluationError, LanguageError
+from visiglot.files import split_lines, write_text
+from visiglot.languages import language
 from visiglot.types import Prediction, Score
 
 FOLDER = "predictions"
 SCORES = "scores.jsonl"
 RUN = "run.json"
 
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
 
 def prediction_path(out: Path, benchmark: str, prompt_set: str, language: str) -> Path:
+    """`<out>/predictions/<benchmark>.<prompt set>.<language>.jsonl`.
+
+    Raises:
+        EvaluationError: a part is no name: anything but letters, digits, "-" and "_" could lead elsewhere.
+    """
+    for kind, name in (("benchmark", benchmark), ("prompt set", prompt_set), ("language", language)):
+        if not _NAME.fullmatch(name):
+            raise EvaluationError(
+                f"{name!r} can't be the name of a {kind}: it would be part of a file's name",
+                hint="Use letters, digits, '-' and '_'.",
+            )
     return out / FOLDER / f"{benchmark}.{prompt_set}.{language}.jsonl"
 
 
@@ -28,13 +43,14 @@ def prediction_line(row: Prediction) -> str:
 
 
 def read_predictions(path: Path, *, torn: bool = False) -> list[Prediction]:
-    """All rows of a prediction file.
+    """All rows of a prediction file, their languages as FLORES-200 codes, whatever code or name the file has.
 
     Args:
         torn: a last line without its end is left out (the file of a run that was killed).
 
     Raises:
-        EvaluationError: the file can't be read, a line is no prediction, or an id is there twice.
+        EvaluationError: the file can't be read, a line is no prediction or of an unknown language, or an id is there
+            twice.
     """
     rows: dict[str, Prediction] = {}
     for where, values in _objects(path, torn=torn):
@@ -76,14 +92,18 @@ def read_scores(path: Path) -> list[Score]:
     """All rows of a score file.
 
     Raises:
-        EvaluationError: the file can't be read or a line is no score.
+        EvaluationError: the file can't be read, or a line is no score or of an unknown language.
     """
     scores = []
     for where, values in _objects(path, torn=False):
         for key in ("value", "low", "high"):
             if values.get(key, 0) is None:
                 values[key] = math.nan
-        scores.append(Score(**_checked(Score, values, where)))
+        checked = _checked(Score, values, where)
+        if not isinstance(checked["language"], str):
+            raise EvaluationError(f"{where}: `language` must be text, found {checked['language']!r}")
+        checked["language"] = _code(checked["language"], where)
+        scores.append(Score(**checked))
     return scores
 
 
@@ -106,11 +126,12 @@ def _line(values: dict[str, Any]) -> str:
 def _objects(path: Path, *, torn: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where, object) of each line."""
     try:
-        data = path.read_bytes()
+        text = path.read_bytes().decode("utf-8", errors="strict" if not torn else "replace")
     except OSError as error:
         raise EvaluationError(f"{path} can't be read: {error.strerror or error}", hint="Check the path.") from error
-    lines = data.split(b"\n")
-    rest = lines.pop()
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"{path} is no UTF-8 text: {error}", hint="Write it as JSON Lines in UTF-8.") from error
+    lines, rest = split_lines(text)
     if rest and not torn:
         lines.append(rest)
     for number, line in enumerate(lines, 1):
@@ -158,4 +179,12 @@ def _prediction(values: dict[str, Any], where: str) -> Prediction:
             f"{where}: exactly one of `text` and `error` must be null",
             hint='A failed generation has an error and no text; an empty answer has the text "".',
         )
+    checked["language"] = _code(checked["language"], where)
     return Prediction(**checked)
+
+
+def _code(name: str, where: str) -> str:
+    try:
+        return language(name).code
+    except LanguageError as error:
+        raise EvaluationError(f"{where}: `language`: {error.message}", hint=error.hint) from error

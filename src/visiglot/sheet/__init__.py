@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from visiglot.errors import VisiglotError
 from visiglot.files import write_text
 from visiglot.sheet.blocks import (
     Bar,
@@ -27,10 +28,10 @@ from visiglot.sheet.blocks import (
     Text,
     format_value,
 )
-from visiglot.sheet.html import page_html
+from visiglot.sheet.html import GENERATOR, page_html
 from visiglot.sheet.markdown import page_markdown
 
-__all__ = ["Bar", "Card", "Measure", "Page", "Status", "Text", "format_value", "write_page"]
+__all__ = ["Bar", "Card", "Measure", "Page", "Status", "Text", "format_value", "is_page", "write_page"]
 
 
 class Page:
@@ -101,3 +102,16 @@ def write_page(page: Page, path: Path) -> None:
         VisiglotError: the file can't be written.
     """
     write_text(page.html(), path)
+
+
+def is_page(path: Path) -> bool:
+    """Whether the file is a page that `write_page` wrote.
+
+    Raises:
+        VisiglotError: it can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return GENERATOR.encode() in file.read(2000)
+    except OSError as error:
+        raise VisiglotError(f"{path} can't be read: {error.strerror or error}", hint="Name another file.") from error

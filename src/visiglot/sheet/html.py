@@ -31,6 +31,10 @@ from visiglot.sheet.style import STYLE
 _KINDS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
 
 
+GENERATOR = '<meta name="generator" content="Visiglot">'
+"""In the head of every page, so that a page is never written over another program's file."""
+
+
 def page_html(title: str, summary: str, language: str, blocks: Sequence[Block]) -> str:
     """The whole document. Raises ImageError (a card's bytes are no picture) and LanguageError."""
     body = "\n".join(map(_block_html, blocks))
@@ -39,7 +43,7 @@ def page_html(title: str, summary: str, language: str, blocks: Sequence[Block]) 
         f'<!doctype html>\n<html lang="{escape(_bcp47(language))}">\n<head>\n<meta charset="utf-8">\n'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
         "style-src 'unsafe-inline'\">\n"
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'{GENERATOR}\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
         f"<title>{escape(title)}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
         f"<header>\n<h1>{escape(title)}</h1>\n{below}</header>\n{body}\n</main>\n</body>\n</html>\n"

@@ -367,5 +367,5 @@ def test_all_wrong_options_are_said_at_once_before_any_data_is_opened(tmp_path: 
 
 
 def test_a_missing_task_is_said_with_all_tasks() -> None:
-    with pytest.raises(ConfigError, match="options.task: is missing; one of caption, .*matching"):
+    with pytest.raises(ConfigError, match=r"options\.task: is missing; one of caption, .*matching"):
         build_source("nano", {}, languages=["deu_Latn"], seed=0)
