@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import io
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image
+from tests.browser.chromium import edges, screenshot
 
 from visiglot.sheet import Card, Page, Text, write_page
 
 pytestmark = pytest.mark.browser
-
-WIDTH, HEIGHT = 900, 700
-
-
-def screenshot(page: Path, folder: Path) -> NDArray[np.uint8]:
-    """What Debian's chromium shows of a page: [HEIGHT, WIDTH, 3]."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("Debian's chromium isn't installed")
-    picture = folder / f"{page.stem}.png"
-    command = [
-        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-        f"--user-data-dir={folder / 'profile'}", f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}",
-        page.as_uri(),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert picture.is_file(), done.stderr[-2000:]
-    return np.asarray(Image.open(picture).convert("RGB"))
 
 
 def write_card(folder: Path, name: str, language: str, text: str) -> Path:
@@ -65,3 +44,10 @@ def test_arabic_starts_at_the_right_of_its_box_and_german_at_the_left(tmp_path: 
         centre[name] = float(columns.mean())
     # a longer German caption grows to the right of its start, a longer Arabic one to the left of its own
     assert centre["german"] < centre["arabic"]
+
+
+def test_what_ends_an_arabic_caption_stands_at_its_left(tmp_path: Path) -> None:
+    """A mark at the end takes its side from the direction of the whole text, letters from their own."""
+    for name, tag, language, text in (("a", "de", "deu_Latn", "rot!"), ("b", "ar", "arb_Arab", "أحمر!")):
+        first, last = edges(write_card(tmp_path, name, language, text), tmp_path)[f"{tag} {text}"]
+        assert (last > first) == (tag == "de")
