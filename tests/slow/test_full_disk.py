@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -61,7 +62,7 @@ CASES = {
     "features": (2 * KIB, ["stages.0.cache_views=2"]),
     "log": (2 * KIB, ["train.save_every=100"]),
     "model": (100 * KIB, []),
-    "trainer": (800 * KIB, ["stages.0.parts={language_model: {train: full}}"]),
+    "trainer": (340 * KIB, ["stages.0.parts={language_model: {train: full}}"]),
 }
 """What is being written when the disk is full -> bytes that fit into a file, and changes of the recipe."""
 
@@ -76,7 +77,7 @@ def test_a_run_on_a_full_disk_exits_with_2_and_leaves_what_was_whole(recipe: Pat
     assert "Traceback" not in said, said
     paragraph = said[said.rindex("error  ") :]
     assert "File too large" in paragraph
-    assert str(tmp_path / "run") in paragraph or "run/" in paragraph or "cache" in paragraph
+    assert re.search(r"\brun\b|cache", paragraph), "it doesn't say where"
     for path in tmp_path.rglob("*"):
         assert ".partial" not in path.name, f"{path} is half-written"
     for checkpoint in checkpoints(tmp_path / "run"):
