@@ -11,6 +11,8 @@ import typer
 from visiglot.cli.console import say, stdout
 from visiglot.cli.errors import SOME_FAILED
 from visiglot.cli.options import Languages, Sheet, verb
+from visiglot.cli.pictures import refuse_foreign_page
+from visiglot.errors import DataError
 
 if TYPE_CHECKING:
     from visiglot.config import Recipe
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="The built-in data, and checks of any other.", rich_markup_mode="rich")
 
 SHEET_EXAMPLES = 60
+PROBLEMS_SHOWN = 20
 
 
 @verb(app)
@@ -36,8 +39,12 @@ def nano(
 
     The packages come through the npm client, each checked against its pinned SHA-256.
     """
-    from visiglot.data.nano.build import build_nano
+    from visiglot.data.nano.build import CARD, build_nano, nano_dir
 
+    if packages is not None and not packages.is_dir():
+        raise DataError(f"--packages: there is no folder {packages}", hint="Name the folder that holds the tarballs.")
+    if packages is not None and not force and (nano_dir() / CARD).is_file():
+        say("the data set is there already, so --packages isn't read; --force builds it again")
     typer.echo(str(build_nano(packages=packages, force=force, progress=say)))
 
 
@@ -51,15 +58,34 @@ def check(
     limit: Annotated[int, typer.Option("--limit", min=1, help="Examples that are looked at, spread evenly.")] = 500,
     sheet: Sheet = None,
 ) -> None:
-    """Look into a source: languages, counts, and examples that can't be used (exit code 1 if there are any)."""
-    opened = _open(source, options or [], languages)
-    _print_counts(opened)
-    chosen = _spread(opened, limit)
-    problems = [(example.id, problem) for example in chosen if (problem := _problem(example)) is not None]
-    for name, problem in problems[:20]:
-        typer.echo(f"  {name}: {problem}")
-    typer.echo(f"{len(chosen):,} examples looked at, {len(problems):,} can't be used")
+    """Look into a source: languages, counts, and examples that can't be used.
+
+    Exit code 1 if there are any that can't be used, 2 if the source has none at all.
+    """
     if sheet is not None:
+        refuse_foreign_page(sheet)
+    opened = _open(source, options or [], languages)
+    if not sum(len(found) for found in opened.by_language.values()):
+        asked = f" in {languages}" if languages and len(opened) else ""
+        raise DataError(
+            f"source {opened.name} has no examples{asked}", hint="Check its path, its options and its languages."
+        )
+    _print_counts(opened)
+    chosen: list[Example] = []
+    problems: list[str] = []
+    looked = _spread(opened, limit)
+    for index in looked:
+        try:
+            chosen.append(opened[index])
+        except DataError as error:
+            problems.append(error.message)
+            continue
+        problem = _problem(chosen[-1])
+        problems += [f"{chosen[-1].id}: {problem}"] if problem is not None else []
+    for line in problems[:PROBLEMS_SHOWN]:
+        typer.echo(f"  {line}")
+    typer.echo(f"{len(looked):,} examples looked at, {len(problems):,} can't be used")
+    if sheet is not None and chosen:
         _write_sheet(opened, chosen[:: -(-len(chosen) // SHEET_EXAMPLES)], sheet)
         typer.echo(str(sheet))
     if problems:
@@ -114,7 +140,7 @@ def print_plan(recipe: Recipe) -> None:
 def _open(name: str, options: list[str], languages: str | None) -> Source:
     import yaml
 
-    from visiglot.data.source import build_source
+    from visiglot.data.source import build_source, option_problems
     from visiglot.errors import ConfigError
     from visiglot.languages import all_languages, resolve
 
@@ -124,14 +150,19 @@ def _open(name: str, options: list[str], languages: str | None) -> Source:
         key, equals, value = option.partition("=")
         if not equals or not key:
             problems.append(f"option {option!r}: has no `key=value`")
-        else:
+            continue
+        try:
             values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            problems.append(f"option {option!r}: its value is no YAML: {' '.join(str(error).split())}")
     if problems:
         raise ConfigError(f"source {name}", problems, hint="Options look like task=caption")
     kind = name
     if name.endswith(".parquet"):
         kind, values = "parquet", {"path": name, **values}
     everything = [row.code for row in all_languages()]
+    if problems := option_problems(kind, values):
+        raise ConfigError(f"source {kind}", problems, hint="Options look like task=caption")
     codes = resolve(languages, all_codes=everything) if languages else _languages_of(kind, values) or everything
     return build_source(kind, values, languages=codes, seed=0)
 
@@ -140,10 +171,11 @@ def _languages_of(kind: str, values: dict[str, object]) -> tuple[str, ...]:
     """All languages of the built-in data, which wants to be asked for those it has only."""
     if kind != "nano":
         return ()
-    from visiglot.data.nano.load import load_nano
+    from visiglot.data.nano.build import nano_dir
+    from visiglot.data.nano.load import load_nano_once
 
     folder = values.get("folder")
-    return load_nano(Path(str(folder)) if folder else None).languages
+    return load_nano_once(Path(str(folder)) if folder else nano_dir()).languages
 
 
 def _print_counts(source: Source) -> None:
@@ -154,11 +186,11 @@ def _print_counts(source: Source) -> None:
     typer.echo("  " + ", ".join(f"{code} {count:,}" for count, code in counts))
 
 
-def _spread(source: Source, limit: int) -> list[Example]:
-    """Up to `limit` examples, evenly spaced over the source's languages in their order."""
+def _spread(source: Source, limit: int) -> list[int]:
+    """Numbers of up to `limit` examples, evenly spaced over the source's languages in their order."""
     indices = [int(index) for found in source.by_language.values() for index in found]
     step = max(1, -(-len(indices) // limit))
-    return [source[index] for index in indices[::step]]
+    return indices[::step]
 
 
 def _problem(example: Example) -> str | None:

@@ -234,7 +234,10 @@ def _take_in(file: Path, folder: Path, *, dry_run: bool) -> None:
         BENCHMARKS.get(row.benchmark).choose("prompt set", row.prompt_set)
         parts.setdefault(prediction_path(folder, row.benchmark, row.prompt_set, row.language), []).append(row)
     if not parts:
-        raise EvaluationError(f"{file} holds no predictions", hint="It needs one JSON object a line, as `visiglot evaluate --only generate` writes them.")
+        raise EvaluationError(
+            f"{file} holds no predictions",
+            hint="It needs one JSON object a line, as `visiglot evaluate --only generate` writes them.",
+        )
     for path, rows in parts.items():
         before = {row.model for row in read_predictions(path)} if path.exists() else set()
         if before - {row.model for row in rows}:

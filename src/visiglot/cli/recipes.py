@@ -58,10 +58,17 @@ def check(
         list[str] | None, typer.Argument(help="As for `visiglot train`.", metavar="PATH=VALUE")
     ] = None,
 ) -> None:
-    """Read recipes, and list their parts, stages and problems (exit code 2 if there are any)."""
+    """Read recipes, and list their parts, stages and all their problems (exit code 2 if there are any).
+
+    Parts, options, languages and names are checked as training would, without weights and without data: the model is
+    put together on a device that allocates nothing. What would come from the hub isn't fetched.
+    """
+    from visiglot.cli.console import quiet_libraries
+    from visiglot.cli.recipe_check import problems_of
     from visiglot.config import load_recipe, recipe_names
     from visiglot.errors import VisiglotError
 
+    quiet_libraries()
     bad = 0
     for each in [name] if name is not None else recipe_names():
         try:
@@ -125,37 +132,6 @@ def hub_ids(recipe: Recipe) -> list[str]:
         named.append(model.language_model.tokenizer)
     found = [resolve_model(name) for name in named if name is not None]
     return list(dict.fromkeys(where for where in found if not Path(where).is_dir()))
-
-
-def problems_of(recipe: Recipe) -> list[str]:
-    """What the schema can't know: names that are in no table."""
-    from visiglot.data.source import SOURCES
-    from visiglot.errors import UnknownNameError
-    from visiglot.evaluate.benchmark import BENCHMARKS
-    from visiglot.languages import resolve
-    from visiglot.models.connectors import CONNECTORS
-    from visiglot.render import load_template
-    from visiglot.train.objectives import OBJECTIVES
-
-    looked_up: list[tuple[str, Any, Any]] = [("model.connector.type", CONNECTORS.get, recipe.model.connector.type)]
-    if recipe.model.prompt.template is not None:
-        looked_up.append(("model.prompt.template", load_template, recipe.model.prompt.template))
-    looked_up += [(f"stages.{stage.name}.objective", OBJECTIVES.get, stage.objective) for stage in recipe.stages]
-    sections = [("data", recipe.data), *((f"stages.{s.name}.data", s.data) for s in recipe.stages if s.data)]
-    for where, section in sections:
-        for number, source in enumerate(section.sources):
-            looked_up.append((f"{where}.sources.{number}.type", SOURCES.get, source.type))
-            if source.languages is not None:
-                looked_up.append((f"{where}.sources.{number}.languages", resolve, source.languages))
-    looked_up += [("evaluate.benchmarks", BENCHMARKS.get, name) for name in recipe.evaluate.benchmarks]
-    looked_up += [("cite", bibtex, key) for key in recipe.cite]
-    problems = []
-    for where, look_up, name in looked_up:
-        try:
-            look_up(name)
-        except UnknownNameError as error:
-            problems.append(f"{where}: {error!s}".replace("\n", "; "))
-    return problems
 
 
 # --- citations -------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import typer
 
 from visiglot.cli.console import quiet_libraries, say
 from visiglot.cli.options import MACHINE, OUTPUT, Device, DryRun, Resume, Seed
-from visiglot.errors import DataError
+from visiglot.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from visiglot.config import Recipe
@@ -102,8 +102,12 @@ def train(
 def _rehearse(recipe: Recipe, folder: Path, device: str) -> None:
     """Say what would be trained on what; parts that must be fetched first are named, not built."""
     from visiglot.cli.data import print_plan
+    from visiglot.cli.recipe_check import problems_of
     from visiglot.cli.recipes import describe_parts_of, hub_ids
 
+    quiet_libraries()
+    if problems := problems_of(recipe):
+        raise ConfigError(f"recipe {recipe.name}", problems)
     typer.echo(f"recipe {recipe.name}: would be trained in {folder}")
     for line in describe_parts_of(recipe):
         typer.echo(f"  {line}")
@@ -112,7 +116,6 @@ def _rehearse(recipe: Recipe, folder: Path, device: str) -> None:
     if remote:
         typer.echo(f"Not built in a dry run, since they'd be fetched from the hub: {', '.join(remote)}")
         return
-    quiet_libraries()
     from visiglot.train.loop import fit
 
     fit(recipe, out=folder, resume=True, device=device, dry_run=True)

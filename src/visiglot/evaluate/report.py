@@ -11,7 +11,6 @@ from visiglot.evaluate.metrics.exact import is_exact
 from visiglot.evaluate.pictures import picture_file, sampled
 from visiglot.evaluate.predictions import FOLDER
 from visiglot.evaluate.summary import (
-    ENGLISH,
     Evaluation,
     Key,
     about,
@@ -29,7 +28,7 @@ from visiglot.evaluate.summary import (
     worst,
 )
 from visiglot.files import write_text
-from visiglot.languages import language
+from visiglot.languages import ENGLISH, language
 from visiglot.sheet import Bar, Card, Measure, Page, Status, Text, format_value, write_page
 from visiglot.types import Prediction, Score
 

@@ -41,6 +41,8 @@ def test_every_picture_has_a_row_in_every_language_and_a_bad_one_an_error(
     assert rows[0]["prompt"] == "Caption in German: "
     assert result.exit_code == 1
     assert "2 of 6 rows failed" in result.stderr
+    assert "Convert it to one of PNG" in result.stderr
+    assert "Convert it to one of PNG" in rows[2]["error"]
 
 
 def test_good_pictures_exit_with_0(run: Run, tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
@@ -178,3 +180,84 @@ def test_pictures_come_from_files_folders_and_patterns_sorted_and_once(pictures:
     named = [pictures / "a.png", pictures, f"{pictures}/**/*.png"]
     found = [ref.path for ref in find_pictures([str(one) for one in named])]
     assert found == [pictures / "a.png", pictures / "bad.jpg", pictures / "below" / "b.png"]
+
+
+def test_when_no_picture_can_be_read_the_error_is_one_paragraph_and_the_exit_code_2(
+    run: Run, tiny_model: Path, pictures: Path
+) -> None:
+    result = caption(run, tiny_model, pictures / "bad.jpg", "-l", "de")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith("error  picture")
+    assert "Convert it to one of PNG" in result.stderr
+
+
+@pytest.mark.parametrize("text", ['{"mine": 1}', '{"id": 7}', "notes without an end", '[1, 2]\n{"id": "'])
+@pytest.mark.parametrize("option", ["--resume", "--no-resume"])
+def test_no_file_of_something_else_is_ever_overwritten(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path, text: str, option: str
+) -> None:
+    out = tmp_path / "user.json"
+    out.write_text(text, encoding="utf-8")
+    assert caption(run, tiny_model, pictures / "a.png", "-l", "de", "-o", out, option).exit_code == 2
+    assert out.read_text(encoding="utf-8") == text
+
+
+def test_no_resume_keeps_the_rows_about_other_pictures(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "captions.jsonl"
+    caption(run, tiny_model, pictures / "a.png", "-l", "de", "-o", out)
+    caption(run, tiny_model, pictures / "below", "-l", "de", "-o", out, "--no-resume")
+    assert [Path(row["image"]).name for row in rows_of(out)] == ["a.png", "b.png"]
+
+
+def test_a_page_replaces_a_page_and_nothing_else(run: Run, tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.html"
+    for _ in range(2):
+        assert caption(run, tiny_model, pictures / "a.png", "-l", "de", "--sheet", sheet).exit_code == 0
+    before = (pictures / "a.png").read_bytes()
+    result = caption(run, tiny_model, pictures / "a.png", "-l", "de", "--sheet", pictures / "a.png")
+    assert result.exit_code == 2
+    assert "no page of Visiglot's" in result.stderr
+    assert (pictures / "a.png").read_bytes() == before
+
+
+def test_a_dry_run_counts_rows_and_writes_nothing(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("visiglot.models.build.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    out = tmp_path / "captions.jsonl"
+    result = caption(run, tiny_model, pictures, "-l", "all", "-o", out, "--dry-run", "--seed", 3)
+    assert result.exit_code == 0
+    assert "3 pictures x 2 languages (eng_Latn, deu_Latn): 6 rows would be made" in result.stdout
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ask", "-p", "{image} or {image}?"), "has {image} 2 times"),
+        (("ask", "-p", "What is it in {language}?"), "no language is asked for"),
+        (("caption", "--prompt", "{image}{image}", "-l", "de"), "has {image} 2 times"),
+    ],
+)
+def test_a_prompt_that_cannot_be_filled_is_refused_before_a_model_is_loaded(
+    run: Run, pictures: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    verb, *options = arguments
+    result = run(verb, pictures / "a.png", "-m", "no-such-model", *options)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
+def test_no_more_than_the_limit_is_read_of_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from visiglot.data import images
+    from visiglot.errors import ImageError
+    from visiglot.types import ImageRef
+
+    path = tmp_path / "large.png"
+    path.write_bytes(b"x" * 100)
+    monkeypatch.setattr(Path, "read_bytes", lambda _: pytest.fail("the whole file was read"))
+    with pytest.raises(ImageError, match="100 bytes, the limit is 10"):
+        images.picture_hash(ImageRef("large.png", path=path), max_bytes=10)

@@ -52,8 +52,8 @@ def test_only_score_needs_no_model(run: Run, toy: str, tiny_model: Path, tmp_pat
     assert (out / "report.html").is_file()
 
 
-def test_a_prediction_file_made_anywhere_is_scored(run: Run, toy: str, tmp_path: Path, cache: Path) -> None:
-    row = {
+def their_row(**changes: object) -> dict[str, object]:
+    return {
         "id": "cat",
         "image": "cat.png",
         "language": "deu_Latn",
@@ -68,9 +68,18 @@ def test_a_prediction_file_made_anywhere_is_scored(run: Run, toy: str, tmp_path:
         "settings_hash": "x",
         "task": "caption",
         "group": "cat",
+        **changes,
     }
-    file = tmp_path / "theirs.jsonl"
-    file.write_text(json.dumps(row) + "\n", encoding="utf-8")
+
+
+def their_file(folder: Path, **changes: object) -> Path:
+    file = folder / "theirs.jsonl"
+    file.write_text(json.dumps(their_row(**changes)) + "\n", encoding="utf-8")
+    return file
+
+
+def test_a_prediction_file_made_anywhere_is_scored(run: Run, toy: str, tmp_path: Path, cache: Path) -> None:
+    file = their_file(tmp_path, language="de")
     result = run("evaluate", "--predictions", file)
     assert result.exit_code == 0
     scores = [json.loads(line) for line in (cache / "evaluations" / "theirs" / "scores.jsonl").open(encoding="utf-8")]
@@ -96,3 +105,83 @@ def test_several_folders_make_one_report(run: Run, toy: str, tiny_model: Path, t
     result = run("report", *folders, "--out", tmp_path / "both", "--title", "One against two")
     assert result.exit_code == 0
     assert "One against two" in (tmp_path / "both" / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"language": "../../../escaped"}, "no such language: '../../../escaped'"),
+        ({"language": "xx_Yyyy"}, "no such language: 'xx_Yyyy'"),
+        ({"prompt_set": "../x"}, "no such prompt set of toy: '../x'"),
+        ({"benchmark": "../toy"}, "no such benchmark: '../toy'"),
+    ],
+)
+def test_a_prediction_file_names_what_there_is_and_leads_nowhere_else(
+    run: Run, toy: str, tmp_path: Path, changes: dict[str, str], said: str
+) -> None:
+    out = tmp_path / "one" / "two"
+    result = run("evaluate", "--predictions", their_file(tmp_path, **changes), "--out", out)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert sorted(path.name for path in tmp_path.rglob("*.jsonl")) == ["theirs.jsonl"]
+
+
+def test_a_dry_run_of_a_prediction_file_writes_nothing(run: Run, toy: str, tmp_path: Path) -> None:
+    out = tmp_path / "evaluation"
+    result = run("evaluate", "--predictions", their_file(tmp_path), "--out", out, "--dry-run")
+    assert result.exit_code == 0
+    assert "toy.english.deu_Latn.jsonl: 1 rows" in result.stdout
+    assert not out.exists()
+
+
+def test_answers_of_another_model_are_not_overwritten(run: Run, toy: str, tmp_path: Path) -> None:
+    out = tmp_path / "evaluation"
+    assert run("evaluate", "--predictions", their_file(tmp_path), "--out", out).exit_code == 0
+    result = run("evaluate", "--predictions", their_file(tmp_path, model="other"), "--out", out)
+    assert result.exit_code == 2
+    assert "holds answers of theirs" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--only", "score", "-b", "nano", "-l", "de"), ("--benchmarks", "--languages")),
+        (("--predictions", "x.jsonl", "--only", "generate", "--beams", "2"), ("--only", "--beams")),
+        (("some-model", "--predictions", "x.jsonl"), ("--model",)),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(run: Run, arguments: tuple[str, ...], said: tuple[str, ...]) -> None:
+    result = run("evaluate", *arguments)
+    assert result.exit_code == 2
+    assert all(one in result.stderr for one in said)
+
+
+def test_a_dry_run_without_examples_is_an_error_as_the_run_would_be(
+    run: Run, toy: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    result = evaluate(run, tiny_model, "-l", "xho", "--out", tmp_path / "e", "--dry-run")
+    assert result.exit_code == 2
+    assert "no examples in xho_Latn" in result.stderr
+
+
+def test_settings_of_generation_come_from_the_command_line_then_the_recipe_then_the_benchmark() -> None:
+    from tests.drawn import drawn_recipe
+
+    from visiglot.cli.evaluate import _with_settings
+
+    benchmark = toy_benchmark()
+    recipe = drawn_recipe({"steps": 2})
+    section = recipe.evaluate.model_copy(update={"max_new_tokens": 5, "beams": 3})
+    recipe = recipe.model_copy(update={"evaluate": section})
+    assert _with_settings(benchmark, None, None, None).settings == benchmark.settings
+    found = _with_settings(benchmark, recipe, None, None).settings
+    assert (found.max_new_tokens, found.beams) == (5, 3)
+    found = _with_settings(benchmark, recipe, 7, None).settings
+    assert (found.max_new_tokens, found.beams) == (7, 3)
+
+
+def test_every_language_has_its_value_on_the_terminal(run: Run, toy: str, tiny_model: Path, tmp_path: Path) -> None:
+    printed = evaluate(run, tiny_model, "-l", "de,en", "--out", tmp_path / "e").stdout
+    listed = printed.partition("best first:")[2].splitlines()[1]
+    assert "deu_Latn" in listed
+    assert "eng_Latn" in listed

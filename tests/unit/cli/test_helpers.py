@@ -66,6 +66,70 @@ def test_check_finds_names_that_are_in_no_table(run: Run, tmp_path: Path) -> Non
         assert said in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("stages.0.parts.conector.train=full", "parts.conector: the model has no such part; did you mean 'connector'"),
+        ("stages.0.parts.connector.train=lora", "`lora` is for language_model"),
+        ("stages.0.options.foo=1", "options.foo"),
+        ("model.connector.options={num_querys: 3}", "options.num_querys: no such key"),
+        ("model.connector.options.heads=0", "model.connector: its values make no module"),
+        ("model.connector.fresh=[projektion]", "the connector has no 'projektion'; did you mean 'projection'"),
+        ("model.vision={config: {model_type: vit, hiden_size: 3}}", "did you mean 'hidden_size'"),
+        ("model.language_model.config.d_model=-3", "model.language_model"),
+        ("model.vision={from: nosuchrun}", "no model 'nosuchrun'"),
+        ("model.language_model={from: nano-ml}", "'nano-lm'"),
+        ("data.sources=[{type: nano, options: {task: caption, lmit_concepts: 3}}]", "did you mean 'limit_concepts'"),
+        ("data.sources=[{type: nano, options: {task: caption, categories: [plnt]}}]", "'plant'"),
+        ("data.sources=[{type: nano, options: {task: caption}, languages: klingon}]", "'klingon'"),
+        ("evaluate.languages=klingon", "evaluate.languages: no such language or set: 'klingon'"),
+    ],
+)
+def test_check_finds_what_the_schema_cannot_know(run: Run, tmp_path: Path, override: str, said: str) -> None:
+    result = run("recipes", "check", recipe_file(tmp_path), override)
+    assert result.exit_code == 2
+    assert said.lower() in result.stderr.lower()
+    assert "drawn.yaml: 1 problem(s)" in result.stdout
+
+
+def test_check_says_all_problems_at_once(run: Run) -> None:
+    result = run(
+        "recipes",
+        "check",
+        "nano-english",
+        "model.vision.config.hiden_sizes=[3]",
+        "model.connector.options.heads=0",
+        "stages.1.options.imag=vision",
+        "evaluate.benchmarks=[nan]",
+    )
+    assert result.exit_code == 2
+    assert "4 problem(s)" in result.stdout
+
+
+def test_a_source_without_examples_is_an_error(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "empty.parquet"
+    write_examples(path, [])
+    result = run("data", "check", path)
+    assert result.exit_code == 2
+    assert "source empty has no examples" in result.stderr
+
+
+def test_an_option_that_is_no_yaml_is_said(run: Run) -> None:
+    result = run("data", "check", "nano", "task=[x")
+    assert result.exit_code == 2
+    assert "its value is no YAML" in result.stderr
+
+
+def test_a_missing_task_is_said_with_all_tasks(run: Run) -> None:
+    assert "one of caption, " in run("data", "check", "nano").stderr
+
+
+def test_a_folder_of_packages_that_is_not_there_is_an_error(run: Run, tmp_path: Path) -> None:
+    result = run("data", "nano", "--packages", tmp_path / "none")
+    assert result.exit_code == 2
+    assert "there is no folder" in result.stderr
+
+
 def test_plan_counts_draws_by_source_and_language(run: Run, tmp_path: Path) -> None:
     result = run("data", "plan", recipe_file(tmp_path), "stages.0.steps=3")
     assert result.exit_code == 0

@@ -90,3 +90,32 @@ def test_a_dry_run_names_hub_parts_and_builds_nothing(
     assert "would be fetched from the hub" in result.stdout.replace("they'd be", "would be")
     assert "someone/large-model" in result.stdout
     assert fitted == []
+
+
+def test_fresh_deletes_nothing_when_the_new_run_cannot_start(run: Run, recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    run("train", recipe, "--out", out, "--device", "cpu")
+    before = sorted(out.rglob("*"))
+    broken = "model.connector.options={num_querys: 2}"
+    assert run("train", recipe, broken, "--out", out, "--device", "cpu", "--fresh").exit_code == 2
+    assert sorted(out.rglob("*")) == before
+    assert not (tmp_path / ".run.fresh").exists()
+
+
+def test_a_folder_of_something_else_is_left_alone(run: Run, recipe: Path, tmp_path: Path) -> None:
+    out = tmp_path / "project"
+    (out / "checkpoints").mkdir(parents=True)
+    (out / "recipe.yaml").write_text("mine")
+    for option in ((), ("--fresh",)):
+        result = run("train", recipe, "--out", out, "--device", "cpu", *option)
+        assert result.exit_code == 2
+        assert "no run of Visiglot was trained there" in result.stderr
+    assert (out / "recipe.yaml").read_text() == "mine"
+
+
+def test_the_number_format_reaches_the_recipe(
+    run: Run, recipe: Path, fitted: list[tuple[Recipe, dict[str, object]]]
+) -> None:
+    run("train", recipe, "--dtype", "bf16")
+    ((resolved, _),) = fitted
+    assert resolved.train.precision == "bf16"

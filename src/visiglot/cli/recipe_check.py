@@ -1,0 +1,295 @@
+"""What is wrong with a recipe that the schema can't know: every problem, found without weights and without data.
+
+The model is assembled on PyTorch's meta device, which allocates nothing. A part that would come from the hub is stood
+in for by a tiny one, and whatever depends on its inside is left unchecked.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from visiglot.errors import CheckpointError, ConfigError, UnknownNameError, VisiglotError, nearest
+
+if TYPE_CHECKING:
+    from visiglot.config import Recipe, StageSection
+    from visiglot.models.vlm import VisionLanguageModel
+
+T = TypeVar("T")
+
+TINY_VISION = {
+    "model_type": "vit",
+    "hidden_size": 8,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 1,
+    "intermediate_size": 8,
+    "image_size": 32,
+    "patch_size": 16,
+}
+TINY_LLM = {"model_type": "t5", "d_model": 8, "d_kv": 8, "d_ff": 8, "num_layers": 1, "num_heads": 1, "vocab_size": 8}
+
+
+class Findings:
+    """The problems found so far, a line each."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def attempt(self, where: str, make: Callable[[], T]) -> T | None:
+        """What `make` gives; None, and a finding, where it raises a VisiglotError."""
+        try:
+            return make()
+        except ConfigError as error:
+            self.lines += [f"{where}: {problem}" for problem in error.problems]
+        except VisiglotError as error:
+            self.lines.append(f"{where}: {error!s}".replace("\n", "; "))
+        return None
+
+
+def problems_of(recipe: Recipe) -> list[str]:
+    """Everything in the recipe that names what isn't there or makes no module; empty when it holds together."""
+    findings = Findings()
+    _check_names(recipe, findings)
+    _check_data(recipe, findings)
+    _check_model(recipe, findings)
+    return findings.lines
+
+
+def _check_names(recipe: Recipe, findings: Findings) -> None:
+    from visiglot.cli.recipes import bibtex
+    from visiglot.evaluate.benchmark import BENCHMARKS
+    from visiglot.languages import resolve
+    from visiglot.render import load_template
+
+    template, languages = recipe.model.prompt.template, recipe.evaluate.languages
+    if template is not None:
+        findings.attempt("model.prompt.template", partial(load_template, template))
+    if languages is not None and languages != "all":
+        findings.attempt("evaluate.languages", partial(resolve, languages))
+    for name in recipe.evaluate.benchmarks:
+        findings.attempt("evaluate.benchmarks", partial(BENCHMARKS.get, name))
+    for key in recipe.cite:
+        findings.attempt("cite", partial(bibtex, key))
+
+
+def _check_data(recipe: Recipe, findings: Findings) -> None:
+    from visiglot.data.source import option_problems
+    from visiglot.languages import resolve
+
+    sections = [("data", recipe.data)]
+    sections += [(f"stages.{stage.name}.data", stage.data) for stage in recipe.stages if stage.data is not None]
+    for where, section in sections:
+        for number, source in enumerate(section.sources):
+            place = f"{where}.sources.{number}"
+            if source.languages is not None:
+                findings.attempt(f"{place}.languages", partial(resolve, source.languages))
+            try:
+                findings.lines += [f"{place}.{problem}" for problem in option_problems(source.type, source.options)]
+            except UnknownNameError as error:
+                findings.lines.append(f"{place}.type: {error!s}".replace("\n", "; "))
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+def _check_model(recipe: Recipe, findings: Findings) -> None:
+    """Assemble the model and its stages on the meta device, part by part."""
+    import torch
+
+    from visiglot.models.build import _config_of
+    from visiglot.models.config import VisiglotConfig
+    from visiglot.models.vlm import VisionLanguageModel
+
+    model = recipe.model
+    if model.language_model.config is not None and model.language_model.tokenizer is None:
+        findings.lines.append(
+            "model.language_model.tokenizer: is missing; a new model needs a folder, a hub id or {vocabulary: N}"
+        )
+    sources = {"connector.from": model.connector.from_, "language_model.tokenizer": model.language_model.tokenizer}
+    for where, name in sources.items():
+        if isinstance(name, str):
+            findings.attempt(f"model.{where}", partial(_locate, name))
+    vision: Any = findings.attempt("model.vision", lambda: _part_config(recipe, "vision"))
+    llm: Any = findings.attempt("model.language_model", lambda: _part_config(recipe, "language_model"))
+    known = {"vision": vision is not None, "connector": True, "language_model": llm is not None}
+    with torch.device("meta"):
+        vision_width = findings.attempt("model.vision", lambda: _vision_width(recipe, vision)) if known["vision"] else 8
+        known["vision"] = known["vision"] and vision_width is not None
+        if known["language_model"]:
+            known["language_model"] = findings.attempt("model.language_model", lambda: _builds_llm(llm)) is not None
+        vision = vision if known["vision"] else _config_of("", TINY_VISION)
+        llm = llm if known["language_model"] else _config_of("", TINY_LLM)
+        options = model.connector.options
+        text_width = llm.get_text_config().hidden_size
+        connector = findings.attempt(
+            "model.connector", lambda: _check_connector(model.connector.type, options, vision_width or 8, text_width)
+        )
+        known["connector"] = connector is not None
+        described = {"type": model.connector.type if connector else "linear", "options": options if connector else {}}
+        whole = VisionLanguageModel(
+            VisiglotConfig(
+                vision_config=vision,
+                text_config=llm,
+                connector={**described, "vision_width": vision_width or 8},
+                vision_layer=model.vision.layer if known["vision"] else -1,
+            )
+        )
+        if known["connector"]:
+            inside = [name for name, _ in whole.connector.named_parameters()]
+            children = [name for name, _ in whole.connector.named_children()]
+            for path in model.connector.fresh:
+                if not any(name == path or name.startswith(f"{path}.") for name in inside):
+                    findings.lines.append(
+                        f"model.connector.fresh: the connector has no {path!r}; {_near(path, children)}"
+                    )
+        for stage in recipe.stages:
+            _check_stage(recipe, stage, whole, known, findings)
+
+
+def _locate(name: str) -> str | Recipe:
+    """The folder or hub id that a `from` means, or the built-in recipe whose run it will be.
+
+    Raises:
+        CheckpointError: it is none of them.
+    """
+    from visiglot.config import load_recipe, recipe_names
+    from visiglot.models.runs import resolve_model
+
+    try:
+        return resolve_model(name)
+    except CheckpointError as error:
+        if name in recipe_names():
+            return load_recipe(name)
+        close = nearest(name, recipe_names())
+        if not close:
+            raise
+        raise CheckpointError(error.message, hint=f"Did you mean {' or '.join(map(repr, close))}?") from error
+
+
+def _part_config(recipe: Recipe, part: str) -> Any:
+    """The Hugging Face config of `vision` or `language_model`; None for one that only the hub has.
+
+    Raises:
+        ConfigError: a key or value of `config`.
+        CheckpointError: `from` leads nowhere.
+    """
+    from visiglot.models.build import _config_of
+    from visiglot.models.checkpoint.stock import load_config
+    from visiglot.models.config import VisiglotConfig
+
+    section = recipe.model.vision if part == "vision" else recipe.model.language_model
+    if section.from_ is None:
+        return _config_of(f"model.{part}", section.config)
+    found = _locate(section.from_)
+    if not isinstance(found, str):
+        return _part_config(found, part)
+    if not Path(found).is_dir():
+        return None
+    config = load_config(found)
+    if isinstance(config, VisiglotConfig):
+        return config.vision_config if part == "vision" else config.text_config
+    if part == "vision" and config.to_dict().get("vision_config"):
+        return config.vision_config
+    return config
+
+
+def _vision_width(recipe: Recipe, config: Any) -> int:
+    """Dv of the encoder. Raises ConfigError and ModelError."""
+    from visiglot.models.build import _from_values
+    from visiglot.models.vision import VisionEncoder, image_size_of, measure
+
+    section = recipe.model.vision
+    size = section.image_size or image_size_of(config)
+    if size is None and section.from_ is None:
+        raise ConfigError("model.vision", ["image_size: is missing; this encoder takes pictures of any size"])
+    with _from_values("model.vision.config"):
+        encoder = VisionEncoder(config, section.layer)
+        return int(measure(encoder, size or 224).patches.shape[2])
+
+
+def _builds_llm(config: Any) -> bool:
+    """True. Raises ConfigError and ModelError."""
+    from visiglot.models.build import _from_values
+    from visiglot.models.language_model import build_llm
+
+    with _from_values("model.language_model.config"):
+        build_llm(config)
+    return True
+
+
+def _check_connector(type_: str, options: dict[str, Any], vision_width: int, text_width: int) -> Any:
+    """The connector on the meta device. Raises ConfigError and UnknownNameError."""
+    from visiglot.models.build import _from_values
+    from visiglot.models.connectors import CONNECTORS
+
+    factory = CONNECTORS.get(type_)
+    parameters = inspect.signature(factory).parameters
+    known = [name for name in parameters if name not in ("vision_width", "text_width")]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ConfigError("model.connector", [f"options.{name}: no such key; {_near(name, known)}" for name in unknown])
+    with _from_values("model.connector.options"):
+        return factory(vision_width, text_width, **options)
+
+
+# --- stages ----------------------------------------------------------------------------------------------------------
+
+
+def _check_stage(
+    recipe: Recipe, stage: StageSection, model: VisionLanguageModel, known: dict[str, bool], findings: Findings
+) -> None:
+    where = f"stages.{stage.name}"
+    findings.attempt(where, lambda: _check_objective(recipe, stage, model))
+    names = [name for name, _ in model.named_parameters()]
+    for path, part in stage.parts.items():
+        root = path.partition(".")[0]
+        known_inside = known.get(root, True)
+        if (root not in known) if not known_inside else not _leads_to(path, names):
+            candidates = [*known, *(f"connector.{name}" for name, _ in model.connector.named_children())]
+            findings.lines.append(f"{where}.parts.{path}: the model has no such part; {_near(path, candidates)}")
+        elif part.train == "lora" and path != "language_model":
+            findings.lines.append(f"{where}.parts.{path}.train: `lora` is for language_model; use `full` or `frozen`")
+    if (
+        stage.cache_views
+        and not stage.augment
+        and any(path.partition(".")[0] == "vision" and part.train == "full" for path, part in stage.parts.items())
+    ):
+        findings.lines.append(f"{where}.cache_views: is {stage.cache_views}, but vision trains in this stage")
+    uses_lora = any(part.train == "lora" for part in stage.parts.values())
+    if uses_lora and known["language_model"] and stage.lora.targets != "all-linear":
+        modules = {name.rpartition(".")[2] for name, _ in model.language_model.named_modules()}
+        for target in stage.lora.targets:
+            if target not in modules:
+                findings.lines.append(f"{where}.lora.targets: no layer {target!r}; {_near(target, modules)}")
+
+
+def _leads_to(path: str, names: list[str]) -> bool:
+    return any(name == path or name.startswith(f"{path}.") for name in names)
+
+
+def _check_objective(recipe: Recipe, stage: StageSection, model: VisionLanguageModel) -> Any:
+    """The objective on the meta device. Raises ConfigError and UnknownNameError."""
+    from visiglot.render import load_template
+    from visiglot.train.objectives import OBJECTIVES
+    from visiglot.types import PromptSpec
+
+    spec = PromptSpec(
+        layout=model.config.layout,
+        encode=lambda text: [],
+        image_token="<image>",
+        image_token_id=0,
+        tokens_per_image=1,
+        template=load_template("plain"),
+        pad_id=0,
+    )
+    return OBJECTIVES.get(stage.objective)(model, spec, recipe.train, stage.options)
+
+
+def _near(name: str, known: Any) -> str:
+    close = nearest(name, known)
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    return f"known: {', '.join(sorted(known)[:12]) or 'none'}"
