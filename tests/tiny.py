@@ -57,6 +57,7 @@ VISION: dict[str, dict[str, Any]] = {
     },
     "blip2": {
         "model_type": "blip_2_vision_model",
+        "initializer_range": 0.02,  # transformers' own, 1e-10, makes an encoder that sees nothing
         "hidden_size": 24,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,

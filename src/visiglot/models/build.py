@@ -176,7 +176,7 @@ def _vision(section: ModelSection, report: list[str]) -> tuple[VisionEncoder, An
             except OSError:
                 image_processor = None
                 said.append("states no preprocessing, so the recipe's or the plain one is used")
-    said += _to_float32(encoder, encoder.model.config)
+    said += _to_float32(encoder, encoder.model.config, config)
     report.append("; ".join([f"vision: {type(encoder.model).__name__} from {source.from_}, {_size(encoder)}", *said]))
     return encoder, image_processor
 
@@ -204,7 +204,7 @@ def _language_model(
         fill(llm, load_tensors(where, "language_model."), where)
     else:
         llm, said = load_stock(lm.llm_class(config), where)
-    said += _to_float32(llm, llm.config)
+    said += _to_float32(llm, llm.config, config)
     report.append("; ".join([f"language_model: {type(llm).__name__} from {source.from_}, {_size(llm)}", *said]))
     return llm, tokenizer, lora
 
@@ -377,12 +377,13 @@ def _size(module: nn.Module) -> str:
     return count(sum(parameter.numel() for parameter in module.parameters()))
 
 
-def _to_float32(module: nn.Module, config: Any) -> list[str]:
-    """Make all of a loaded part float32, and say so when it wasn't."""
-    narrow = sorted({str(p.dtype).removeprefix("torch.") for p in module.parameters() if p.dtype != torch.float32})
+def _to_float32(module: nn.Module, config: Any, saved: Any) -> list[str]:
+    """Make all of a loaded part float32, and say so when its checkpoint's config, `saved`, states another format."""
     module.float()
     config.dtype = torch.float32
-    return [f"{', '.join(narrow)} kept as float32"] if narrow else []
+    return (
+        [] if saved.dtype in (None, torch.float32) else [f"{str(saved.dtype).removeprefix('torch.')} kept as float32"]
+    )
 
 
 def _load_processor(where: str) -> VisiglotProcessor:

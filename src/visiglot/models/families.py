@@ -23,6 +23,7 @@ def _table() -> dict[str, Any]:
 
 
 def family(model_type: str) -> Family:
+    """What is known of the LLMs whose config has this `model_type`; the defaults when nothing is."""
     return Family(**_table()["llm"].get(model_type, {}))
 
 

@@ -144,12 +144,17 @@ def check_head(llm: Any, *, tolerance: float = 1e-3) -> None:
 
 
 def linear_targets(llm: nn.Module) -> tuple[str, ...]:
-    """Last names of all linear layers of an LLM except its head: what "all-linear" LoRA adapts."""
+    """Last names of all linear layers of an LLM except its head: what "all-linear" LoRA adapts.
+
+    They are the same when the LLM has low-rank layers already.
+    """
     head = llm.get_output_embeddings()  # type: ignore[operator]
     names = {
-        name.rsplit(".", 1)[-1]
+        name.split(".base_layer")[0].rsplit(".", 1)[-1]  # peft keeps the adapted layer below its own
         for name, module in llm.named_modules()
-        if (isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D") and module is not head
+        if (isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D")
+        and module is not head
+        and not {"lora_A", "lora_B"} & set(name.split("."))
     }
     return tuple(sorted(names))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from visiglot.config import LoraSection, Mode, StageSection
+from visiglot.config import Mode, StageSection
 from visiglot.errors import ConfigError, nearest
 from visiglot.models import language_model as lm
 from visiglot.models.vlm import VisionLanguageModel, inject_lora
@@ -38,7 +38,9 @@ def apply_parts(model: VisionLanguageModel, stage: StageSection) -> list[PartGro
         One group for each listed path, in the recipe's order; frozen ones have parameters too, for the announcement.
 
     Raises:
-        ConfigError: a path that the model doesn't have, or `lora` on a part that isn't the language model.
+        ConfigError: a path that the model doesn't have, `lora` on a part that isn't the language model, or a `lora`
+            section that differs from the low-rank layers that are there.
+        ModelError: a target of `lora` matches no layer.
     """
     paths = list(stage.parts)
     problems = []
@@ -58,7 +60,7 @@ def apply_parts(model: VisionLanguageModel, stage: StageSection) -> list[PartGro
     if problems:
         raise ConfigError("parts", problems)
     if any(part.train == "lora" for part in stage.parts.values()):
-        ensure_lora(model, stage.lora)
+        ensure_lora(model, stage)
 
     adapters = adapter_names(model)
     chosen: dict[str, list[tuple[str, nn.Parameter]]] = {path: [] for path in paths}
@@ -76,14 +78,29 @@ def apply_parts(model: VisionLanguageModel, stage: StageSection) -> list[PartGro
     ]
 
 
-def ensure_lora(model: VisionLanguageModel, lora: LoraSection) -> None:
-    """Give the LLM low-rank layers, unless it has them. Raises ModelError when a target matches nothing."""
-    if model.config.lora is not None:
+def ensure_lora(model: VisionLanguageModel, stage: StageSection) -> None:
+    """Give the LLM low-rank layers, unless it has the ones that the stage asks for.
+
+    Raises:
+        ConfigError: it has others.
+        ModelError: a target matches nothing.
+    """
+    lora = stage.lora
+    targets = lm.linear_targets(model.language_model) if lora.targets == "all-linear" else sorted(lora.targets)
+    asked = {"rank": lora.rank, "alpha": lora.alpha, "dropout": lora.dropout, "targets": list(targets)}
+    there = model.config.lora
+    if there is None:
+        inject_lora(model.language_model, asked)
+        model.config.lora = asked
         return
-    targets = lm.linear_targets(model.language_model) if lora.targets == "all-linear" else lora.targets
-    described = {"rank": lora.rank, "alpha": lora.alpha, "dropout": lora.dropout, "targets": list(targets)}
-    inject_lora(model.language_model, described)
-    model.config.lora = described
+    there = {**there, "targets": sorted(there["targets"])}
+    problems = [
+        f"stage {stage.name}: lora.{key}: is {asked[key]!r}, but the low-rank layers there have {there[key]!r}"
+        for key in asked
+        if asked[key] != there[key]
+    ]
+    if problems:
+        raise ConfigError("parts", problems, hint="Low-rank layers are trained on as they are: give the same `lora`.")
 
 
 def adapter_names(model: nn.Module) -> set[str]:

@@ -84,16 +84,18 @@ def _read(manifest: Path) -> Checkpoint | None:
 def resolve_model(name: str) -> str:
     """The folder or hub id that `name` stands for, ready for `from_pretrained`.
 
-    In this order: a folder (of a model, a checkpoint or a run), a run by its name, `nano`, a hub id.
+    In this order: a path, when it has a separator ("./nano", "runs/mine") or is "." or ".."; a run by its name; `nano`;
+    a folder of the working directory; a hub id. So a folder that happens to lie there never replaces a run.
 
     Raises:
         CheckpointError: nothing of the kind exists; says what was looked for.
     """
     path = Path(name).expanduser()
-    if path.is_dir():
+    bare = re.fullmatch(r"[\w.-]+", name) is not None and name not in (".", "..")
+    if not bare and path.is_dir():
         return str(model_folder(path))
     run = runs_dir() / name
-    if re.fullmatch(r"[\w.-]+", name) and run.is_dir():
+    if bare and run.is_dir():
         return str(model_folder(run))
     if name == BUILT_IN:
         shipped = resources.files("visiglot.nano") / "model"
@@ -103,6 +105,8 @@ def resolve_model(name: str) -> str:
             f"the built-in model {name!r} isn't trained yet: no run {run}",
             hint="Train it with `make demo`, or `visiglot train nano-english`, `nano-lm` and `nano` in turn.",
         )
+    if path.is_dir():
+        return str(model_folder(path))
     if HUB_ID.match(name):
         return name
     known = sorted(entry.name for entry in runs_dir().iterdir()) if runs_dir().is_dir() else []

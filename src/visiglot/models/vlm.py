@@ -77,6 +77,14 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: the encoder, the Q-Former and the LLM initialise themselves, linear layers as PyTorch does."""
 
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
+        """transformers' own, but tensors keep the names that the modules have.
+
+        By default it writes some families (ViT, DINOv2) under names of older versions, which only a whole model finds
+        again, not a recipe that takes one part of it.
+        """
+        super().save_pretrained(save_directory, **{"save_original_format": False, **kwargs})
+
     @property
     def layout(self) -> Layout:
         return self.config.layout  # type: ignore[no-any-return]

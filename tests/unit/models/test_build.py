@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
+from safetensors.torch import load_file, save_file
 from tests.tiny import LLM, TEXTS, VISION, build_tiny, tiny_section
 
 from visiglot.config import ModelSection
 from visiglot.errors import CheckpointError, ConfigError, ModelError
-from visiglot.models.build import Built, build_model, load_model, load_tensors
+from visiglot.models.build import Built, build_model, load_model
+from visiglot.models.checkpoint import tensors
+from visiglot.models.checkpoint.tensors import load_tensors
 from visiglot.models.runs import checkpoints, resolve_model
 
 FILES = {"model/config.json": {"bytes": 2, "sha256": ""}}
@@ -198,3 +203,161 @@ def test_unknown_connector_options_are_an_error() -> None:
     values["connector"] = {"type": "mlp", "options": {"dept": 3}}
     with pytest.raises(ConfigError, match="dept"):
         build(ModelSection.model_validate(values))
+
+
+def rewrite(folder: Path, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]) -> Path:
+    """The checkpoint in `folder` with other tensors."""
+    path = folder / "model.safetensors"
+    save_file(change(load_file(path)), path, metadata={"format": "pt"})
+    return folder
+
+
+def without(prefix: str) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
+    return lambda tensors: {key: value for key, value in tensors.items() if not key.startswith(prefix)}
+
+
+def test_a_checkpoint_without_its_connector_is_refused(tmp_path: Path) -> None:
+    rewrite(save(build_tiny(), tmp_path), without("connector."))
+    with pytest.raises(CheckpointError, match=r"missing: connector\."):
+        load_model(str(tmp_path), device="cpu")
+
+
+def test_a_checkpoint_with_weights_that_fit_nowhere_is_refused(tmp_path: Path) -> None:
+    rewrite(save(build_tiny(), tmp_path), lambda tensors: tensors | {"connector.extra": torch.zeros(2)})
+    with pytest.raises(CheckpointError, match=r"unexpected: connector\.extra"):
+        load_model(str(tmp_path), device="cpu")
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json", "processor_config.json"])
+@pytest.mark.parametrize("left", [None, 0, 20])
+def test_a_file_that_is_missing_or_cut_short_is_a_checkpoint_error(tmp_path: Path, file: str, left: int | None) -> None:
+    path = save(build_tiny(), tmp_path) / file
+    if left is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:left])
+    with pytest.raises(CheckpointError):
+        load_model(str(tmp_path), device="cpu")
+
+
+@pytest.mark.parametrize("part", ["vision", "language_model"])
+def test_a_stock_part_that_lacks_a_weight_is_refused(tmp_path: Path, part: str) -> None:
+    source = build_tiny("vit", "llama")
+    stock = source.model.vision.model if part == "vision" else source.model.language_model
+    stock.save_pretrained(tmp_path)
+    source.processor.tokenizer.save_pretrained(tmp_path)
+    first = min(load_file(tmp_path / "model.safetensors"))
+    rewrite(tmp_path, without(first))
+    values = tiny_section("vit", "llama").model_dump(by_alias=True)
+    values[part] = {"from": str(tmp_path)}
+    with pytest.raises(CheckpointError, match="missing: "):
+        build(ModelSection.model_validate(values))
+
+
+def test_what_a_stock_checkpoint_holds_beyond_the_part_is_named(tmp_path: Path) -> None:
+    source = build_tiny("siglip", "t5")
+    source.model.vision.model.save_pretrained(tmp_path)
+    rewrite(tmp_path, lambda tensors: tensors | {"classifier.weight": torch.zeros(2, 2)})
+    values = tiny_section("vit", "t5").model_dump(by_alias=True)
+    values["vision"] = {"from": str(tmp_path)}
+    new = build(ModelSection.model_validate(values))
+    assert same(new.model.vision, source.model.vision)
+    assert any("left out: classifier" in line for line in new.report)
+
+
+@pytest.mark.parametrize("stock", [True, False])
+def test_parts_in_bf16_are_kept_as_float32_and_read_back_equal(tmp_path: Path, stock: bool) -> None:
+    source = build_tiny("vit", "t5")
+    source.model.to(torch.bfloat16)
+    (source.model.vision.model if stock else source.model).save_pretrained(tmp_path / "narrow")
+    source.processor.save_pretrained(tmp_path / "narrow")
+    values = tiny_section("vit", "llama").model_dump(by_alias=True)
+    values["vision"] = {"from": str(tmp_path / "narrow"), "image_size": 32}
+    new = build(ModelSection.model_validate(values))
+    assert any("bfloat16 kept as float32" in line for line in new.report)
+    assert {parameter.dtype for parameter in new.model.parameters()} == {torch.float32}
+    again, _ = load_model(str(save(new, tmp_path / "whole")), device="cpu")
+    assert same(again, new.model)
+    assert {parameter.dtype for parameter in again.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("vision", list(VISION))
+def test_every_encoder_can_be_taken_from_a_saved_model(vision: str, tmp_path: Path) -> None:
+    source = build_tiny(vision, "t5")
+    again, _ = load_model(str(save(source, tmp_path)), device="cpu")
+    assert same(again, source.model)
+    new = build(realigned(tmp_path))
+    assert same(new.model.vision, source.model.vision)
+
+
+def test_tensors_of_the_hub_are_fetched_file_by_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = build_tiny()
+    source.model.save_pretrained(tmp_path, max_shard_size="20KB")
+    fetched: list[str] = []
+
+    def download(repo: str, name: str) -> str:
+        assert repo == "someone/model"
+        fetched.append(name)
+        if not (tmp_path / name).is_file():
+            raise EntryNotFoundError(name)
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(tensors, "hf_hub_download", download)
+    found = load_tensors("someone/model", "connector.")
+    assert torch.equal(found["queries"], source.model.connector.queries)
+    shards = sorted(path.name for path in tmp_path.glob("*.safetensors"))
+    assert fetched[0] == "model.safetensors.index.json"
+    assert 0 < len(fetched) - 1 < len(shards)
+
+
+def test_tensors_of_the_hub_without_a_network_are_a_checkpoint_error() -> None:
+    with pytest.raises(CheckpointError, match="someone/no-such-model") as caught:
+        load_tensors("someone/no-such-model", "connector.")
+    assert "without a network" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("section", "config"),
+    [
+        ("language_model", {**LLM["t5"], "d_model": "abc"}),
+        ("language_model", {**LLM["t5"], "d_ff": -3}),
+        ("vision", {**VISION["vit"], "hidden_size": -8}),
+        ("vision", {**VISION["vit"], "num_attention_heads": 0}),
+    ],
+)
+def test_values_that_make_no_part_are_a_config_error(section: str, config: dict[str, Any]) -> None:
+    values = tiny_section().model_dump(by_alias=True)
+    values[section]["config"] = config
+    with pytest.raises(ConfigError, match=rf"model\.{section}\.config"):
+        build(ModelSection.model_validate(values))
+
+
+@pytest.mark.parametrize(
+    "connector",
+    [
+        {"type": "qformer", "options": {"heads": 0}},
+        {"type": "qformer", "options": {"width": "wide"}},
+        {"type": "qformer", "options": {"num_queries": 0, "width": 16, "layers": 2, "heads": 2}},
+        {"type": "mlp", "options": {"hidden": -1}},
+    ],
+)
+def test_values_that_make_no_connector_are_a_config_error(connector: dict[str, Any]) -> None:
+    values = tiny_section().model_dump(by_alias=True)
+    values["connector"] = connector
+    with pytest.raises(ConfigError, match=r"model\.connector"):
+        build(ModelSection.model_validate(values))
+
+
+def test_a_folder_of_the_working_directory_replaces_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISIGLOT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "cache" / "runs" / "mine"
+    for folder in (run, tmp_path / "mine", tmp_path / "other"):
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+    assert resolve_model("mine") == str(run)
+    assert Path(resolve_model("./mine")).resolve() == tmp_path / "mine"
+    assert Path(resolve_model("other")).resolve() == tmp_path / "other"
+    (tmp_path / "nano").mkdir()
+    with pytest.raises(CheckpointError, match="isn't trained yet"):
+        resolve_model("nano")

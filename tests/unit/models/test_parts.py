@@ -57,6 +57,16 @@ def test_a_second_stage_keeps_the_same_lora() -> None:
     assert {name: id(parameter) for name, parameter in model.named_parameters()} == before
 
 
+def test_a_later_stage_that_asks_for_other_low_rank_layers_is_refused() -> None:
+    model = build_tiny().model
+    first = stage(language_model={"train": "lora"})
+    apply_parts(model, first)
+    for other in ({"rank": 64}, {"targets": ["q"]}):
+        second = first.model_copy(update={"lora": first.lora.model_copy(update=other)})
+        with pytest.raises(ConfigError, match=f"lora.{next(iter(other))}: is"):
+            apply_parts(model, second)
+
+
 def test_merged_lora_gives_the_same_logits() -> None:
     model = build_tiny().model
     apply_parts(model, stage(language_model={"train": "lora"}))

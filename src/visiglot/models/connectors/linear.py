@@ -28,6 +28,7 @@ class LinearConnector(Connector):
         self.projection = nn.Linear(vision_width, text_width)
 
     def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
+        """The patches on the grid, or all with `keep_prefix`."""
         return num_patches - num_prefix(num_patches, grid, self.keep_prefix)
 
     def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:

@@ -66,6 +66,7 @@ class QFormerConnector(Connector):
             )
 
     def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
+        """Queries and pooled tokens, however many patches there are."""
         return self.num_queries + self.pooled_tokens
 
     def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
