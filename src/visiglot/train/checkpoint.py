@@ -164,24 +164,34 @@ def owned(run: Path) -> Iterator[None]:
     path = run / "run.lock"
     try:
         run.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+", encoding="utf-8")
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise CheckpointError(
-            f"{run} can't be written: {error.strerror or error}", hint="Name another folder with --out."
-        ) from error
-    with file:
+        raise _not_writable(run, error) from error
+    try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
+        except BlockingIOError as error:
+            owner = os.pread(file, 32, 0).decode(errors="replace").strip() or "unknown"
             raise TrainingError(
                 f"{run} is being trained by process {owner}", hint="Wait for it, stop it, or name another --out."
             ) from error
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
+        except OSError as error:  # a file system without locks
+            raise _not_writable(run, error) from error
+        try:
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise _not_writable(run, error) from error
         try:
             yield
         finally:
-            file.truncate(0)
+            with contextlib.suppress(OSError):  # the lock counts, not the number in the file
+                os.ftruncate(file, 0)
+    finally:
+        os.close(file)
+
+
+def _not_writable(run: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"{run} can't be written: {error.strerror or error}", hint="Make room there, or name another folder with --out."
+    )

@@ -5,8 +5,9 @@
 
 The key is a hash of the encoder's weights, the layer it is read at, the preprocessing and the number format, so a
 changed encoder never meets old features. A view's name is the hash of the picture's bytes and its number; view 0 is the
-plain picture, the others are augmented by noise that follows from their name. Shards are written aside and renamed, and
-several processes may add to one folder.
+plain picture, the others are augmented by noise that follows from their name. Shards are written aside, synced and
+renamed, and several processes may add to one folder. A shard that can't be read is passed over, and its views are
+computed again.
 
 Shapes: I pictures, N patches, Dv vision width.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -59,6 +60,9 @@ class FeatureCache:
         self._where: dict[str, tuple[Any, int]] = {}  # name of a view -> open shard, row
         self._fresh: dict[str, tuple[Tensor, Tensor]] = {}  # computed and not yet on disk
         self._grid: tuple[int, int] | None = None
+        self._described = False
+        self.broken: list[Path] = []
+        """Shards that can't be read."""
         self._open_folder()
 
     def __len__(self) -> int:
@@ -93,7 +97,10 @@ class FeatureCache:
         path = self.folder / f"{uuid.uuid4().hex}.safetensors"
         aside = path.with_suffix(".partial")
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
             save_file(tensors, aside, metadata={"names": json.dumps(names)})
+            with aside.open("rb") as file:
+                os.fsync(file.fileno())
             os.replace(aside, path)
         except Exception as error:
             aside.unlink(missing_ok=True)
@@ -119,8 +126,8 @@ class FeatureCache:
             noise = torch.cat([noise_of(name) for name in other])
             pixels.append(self.pictures.views([images[place] for place in other.values()], noise, self.how))
         found = self.encode(torch.cat(pixels))
-        if self._grid is None:
-            self._grid = found.grid
+        if not self._described:
+            self._described, self._grid = True, found.grid
             write_text(json.dumps({"grid": found.grid}) + "\n", self.folder / "meta.json", error=CheckpointError)
         for row, name in enumerate([*plain, *other]):
             self._fresh[name] = (found.patches[row].clone(), found.pooled[row].clone())
@@ -134,19 +141,18 @@ class FeatureCache:
         return shard.get_slice("patches")[row], shard.get_slice("pooled")[row]
 
     def _open_folder(self) -> None:
+        """Find what is there; nothing is written. Without a whole meta.json nothing counts."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise CheckpointError(
-                f"features can't be written to {self.folder}: {error.strerror or error}",
-                hint="Point VISIGLOT_CACHE at a folder that can be written, or set cache_views to 0.",
-            ) from error
-        meta = self.folder / "meta.json"
-        if meta.is_file():
-            grid = json.loads(meta.read_text(encoding="utf-8"))["grid"]
-            self._grid = None if grid is None else (grid[0], grid[1])
+            grid = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))["grid"]
+            self._grid = None if grid is None else (int(grid[0]), int(grid[1]))
+        except (OSError, ValueError, KeyError, TypeError, IndexError):
+            return
+        self._described = True
         for path in sorted(self.folder.glob("*.safetensors")):
-            self._open_shard(path)
+            try:
+                self._open_shard(path)
+            except (OSError, ValueError, KeyError, TypeError, SafetensorError):  # cut short, or not ours
+                self.broken.append(path)
 
     def _open_shard(self, path: Path) -> None:
         """Map a shard; its tensors are read when they are asked for."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from visiglot.data.collate import collate
+from visiglot.errors import TrainingError
 from visiglot.train.augment import Augmentation, noise_of
 from visiglot.train.features import FeatureCache
 from visiglot.train.pictures import Pictures
@@ -81,13 +82,20 @@ def split_rows(samples: Sequence[Sample], accumulate: int, rank: int, processes:
 
     Neighbours, which are of similar length, stay together. Parts differ by at most one row; a part without rows is left
     out when there is one process, so that a step short of rows still runs.
+
+    Raises:
+        TrainingError: a process of several has no rows, since too many examples of the step were left out.
     """
     parts = accumulate * processes
     edges = [round(part * len(samples) / parts) for part in range(parts + 1)]
     own = [samples[edges[part] : edges[part + 1]] for part in range(rank, parts, processes)]
     if processes == 1:
         own = [rows for rows in own if rows]
-    assert all(own), "a process has no rows"
+    if not all(own):
+        raise TrainingError(
+            f"a step has {len(samples)} rows for {accumulate} forward passes on each of {processes} processes",
+            hint="Raise batch.rows, lower batch.accumulate, or train with fewer processes.",
+        )
     return own
 
 

@@ -149,7 +149,7 @@ def train_stage(
                 tracker.window.add_rows(batch, loss.rows.tolist(), loss.counts.tolist())
             norm = float(accelerator.clip_grad_norm_(parameters, section.clip or math.inf))
             if not finite or not math.isfinite(norm):
-                raise _not_finite(run.folder, stage, step, samples, norm)
+                raise _not_finite(run.folder, stage, step, samples, norm, main=accelerator.is_main_process)
             for group in optimiser.param_groups:
                 group["lr"] = group["peak_lr"] * schedule(section, step)
             optimiser.step()
@@ -201,14 +201,15 @@ def seed_step(seed: int, stage: str, step: int, rank: int) -> None:
     set_seed(int.from_bytes(digest[:4], "big"))
 
 
-def _not_finite(folder: Path, stage: Stage, step: int, samples: Sequence[Sample], norm: float) -> TrainingError:
+def _not_finite(
+    folder: Path, stage: Stage, step: int, samples: Sequence[Sample], norm: float, *, main: bool
+) -> TrainingError:
+    """The error of a step whose loss or gradient isn't finite; the main process lists its examples in the run."""
     name = f"failed-{stage.section.name}-{step + 1}.json"
     ids = [sample.id for sample in samples]
-    write_text(
-        json.dumps({"stage": stage.section.name, "step": step + 1, "ids": ids}, ensure_ascii=False),
-        folder / name,
-        error=CheckpointError,
-    )
+    if main:
+        listed = json.dumps({"stage": stage.section.name, "step": step + 1, "ids": ids}, ensure_ascii=False)
+        write_text(listed, folder / name, error=CheckpointError)
     shown = ", ".join(ids[:3])
     return TrainingError(
         f"stage {stage.section.name}, step {step + 1}: the loss or its gradient (norm {norm:g}) isn't finite; "

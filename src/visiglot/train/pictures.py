@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from visiglot.data.images import load_image
+from visiglot.errors import ImageError
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.train.augment import Augmentation, augment
 from visiglot.types import ImageRef
@@ -45,7 +46,8 @@ class Pictures:
 
     def _unit(self, images: Sequence[ImageRef]) -> Tensor:
         """[I, 3, H, W] float32 in 0..1."""
-        missing = {image.key: image for image in images if image.key not in self._held}
+        keys = [key_of(image) for image in images]
+        missing = {key: image for key, image in zip(keys, images, strict=True) if key not in self._held}
         fresh: dict[str, Tensor] = {}
         if missing:
             values = self.processor.pixel_values([load_image(image) for image in missing.values()])
@@ -54,7 +56,7 @@ class Pictures:
                 if self._bytes + value.nbytes <= self.memory:
                     self._held[key] = value
                     self._bytes += value.nbytes
-        return torch.stack([_floats(fresh.get(image.key, self._held.get(image.key))) for image in images])
+        return torch.stack([_floats(fresh.get(key, self._held.get(key))) for key in keys])
 
     def _bytes_of(self, values: Tensor) -> Tensor:
         """Normalised pixels back to 8 bits a channel; kept as floats when they don't come from 8 bits."""
@@ -62,6 +64,17 @@ class Pictures:
         whole = (unit * 255).round()
         from_bytes = bool(((unit * 255 - whole).abs() < 1e-2).all()) and bool(((whole >= 0) & (whole <= 255)).all())
         return whole.to(torch.uint8) if from_bytes else unit
+
+
+def key_of(image: ImageRef) -> str:
+    """The picture's name in stores. Raises ImageError when it can't be read."""
+    try:
+        return image.key
+    except OSError as error:
+        raise ImageError(
+            f"picture {image.name} can't be read: {error.strerror or error}",
+            hint="Check the path and the folder it starts from.",
+        ) from error
 
 
 def _floats(value: Tensor | None) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,13 +48,14 @@ class TrainingStep(nn.Module):
         self.objective = objective
 
     def forward(self, batch: Batch) -> ObjectiveLoss:
+        """What `batch` costs under the objective."""
         loss: ObjectiveLoss = self.objective(self.model, batch)
         return loss
 
 
 @dataclass
 class Stage:
-    """A stage ready to run."""
+    """A stage ready to run; `lines` say what it will do."""
 
     section: StageSection
     index: int
@@ -86,6 +88,13 @@ def prepare_stage(
         TrainingError: too little of the first step is supervised, or an example of it not at all.
     """
     section = recipe.stages[index]
+    passes = section.batch.accumulate * accelerator.num_processes
+    if accelerator.num_processes > 1 and section.batch.rows < passes:
+        raise ConfigError(
+            f"recipe {recipe.name}",
+            [f"stages.{section.name}.batch.rows: is {section.batch.rows}, too few for {passes} forward passes a step"],
+            hint=f"accumulate ({section.batch.accumulate}) x processes ({accelerator.num_processes}) must fit into it.",
+        )
     spec = processor.spec()
     with torch.random.fork_rng(devices=[]):  # new weights, low-rank layers and projections, follow from the seed
         torch.manual_seed(recipe.train.seed + index)
@@ -288,6 +297,7 @@ def _feature_cache(
     return cache, (
         f"feature cache: about {number:,} pictures x {section.cache_views} views = {size / 2**20:,.0f} MB in {folder}, "
         f"{len(cache):,} views there already"
+        + (f"; {len(cache.broken)} broken files passed over" if cache.broken else "")
     )
 
 
@@ -314,13 +324,13 @@ def count_pictures(mixture: Mixture) -> tuple[ImageRef | None, int]:
     Exact up to COUNTED_DRAWS draws; beyond, new pictures are taken to keep coming as in the last tenth of those.
     """
     looked = min(len(mixture), COUNTED_DRAWS)
-    seen: dict[str, ImageRef] = {}
+    seen: dict[Path | str, ImageRef] = {}
     before = 0
     for k in range(looked):
         if k == looked * 9 // 10:
             before = len(seen)
         for image in mixture[k].images:
-            seen.setdefault(image.key, image)
+            seen.setdefault(image.path or image.key, image)  # files needn't be read to be counted
     if not seen:
         return None, 0
     rate = (len(seen) - before) / max(looked - looked * 9 // 10, 1)

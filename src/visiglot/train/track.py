@@ -7,7 +7,7 @@ import resource
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from visiglot.errors import CheckpointError
-from visiglot.files import write_text
+from visiglot.files import split_lines, write_text
 from visiglot.models.runs import Position
 from visiglot.types import IGNORE, Batch
+
+SHOWN = 4
+"""Languages whose losses stand in a line of progress; the log has all."""
 
 
 @dataclass
@@ -100,12 +103,20 @@ class Tracker:
             self.console.print(line, markup=False, soft_wrap=True)
 
     def open_log(self, path: Path, resumed_at: Position | None) -> None:
-        """Write to `path` from now on; a resumed run drops the lines of steps that it will make again."""
+        """Write to `path` from now on; a resumed run drops the lines of steps that it will make again.
+
+        Raises:
+            CheckpointError: the log can't be read or written.
+        """
         self._log = path
-        if resumed_at is None:
-            write_text("", path, error=CheckpointError)
-        elif path.is_file():
-            write_text("".join(f"{line}\n" for line in _until(path, resumed_at)), path, error=CheckpointError)
+        kept: list[str] = []
+        if resumed_at is not None and path.is_file():
+            try:
+                lines, _ = split_lines(path.read_text(encoding="utf-8", errors="replace"))
+            except OSError as error:
+                raise CheckpointError(f"{path} can't be read: {error.strerror or error}", hint=_ROOM) from error
+            kept = [f"{line}\n" for line in lines if _is_at_most(line, resumed_at)]
+        write_text("".join(kept), path, error=CheckpointError)
 
     def begin_stage(self, name: str, steps: int, done: int) -> None:
         self.window = Window()
@@ -141,6 +152,9 @@ class Tracker:
             lr: learning rate by part.
             norm: of the last step's gradient, before clipping.
             tokens: read since the run began.
+
+        Raises:
+            CheckpointError: the log can't be written.
         """
         found = self.window.summary()
         record = {
@@ -154,9 +168,9 @@ class Tracker:
             "peak_memory_mb": peak_memory_mb(),
         }
         if self._log is not None:
-            with self._log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        rate = f"loss {found['loss']:.3f}  {found['examples_per_s']:.0f} examples/s"
+            _append(json.dumps(record, ensure_ascii=False) + "\n", self._log)
+        languages = describe_losses(found["loss_by_language"])
+        rate = f"loss {found['loss']:.3f}{languages}  {found['examples_per_s']:.0f} examples/s"
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, rate=rate)
         else:
@@ -178,11 +192,31 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def _until(path: Path, last: Position) -> Iterable[str]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:  # cut short when the run was killed
-            continue
-        if Position(record["stage_index"], record["step"]) <= last:
-            yield line
+def describe_losses(by_language: Mapping[str, float]) -> str:
+    """The languages' losses, worst first, of more than SHOWN only those: " (deu_Latn 2.31, …)"; "" for one alone."""
+    if len(by_language) < 2:
+        return ""
+    worst = sorted(by_language, key=lambda language: -by_language[language])
+    shown = ", ".join(f"{language} {by_language[language]:.2f}" for language in worst[:SHOWN])
+    return f" (worst {shown})" if len(worst) > SHOWN else f" ({shown})"
+
+
+_ROOM = "Make room there or correct the permissions, then go on with --resume."
+
+
+def _append(line: str, path: Path) -> None:
+    """Raises CheckpointError when the disk takes no more; what it took of the line, a resumed run drops."""
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(line)
+    except OSError as error:
+        raise CheckpointError(f"{path} can't be written: {error.strerror or error}", hint=_ROOM) from error
+
+
+def _is_at_most(line: str, last: Position) -> bool:
+    """Whether a line of the log is of a step up to `last`; False when it was cut short by a full disk."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return Position(record["stage_index"], record["step"]) <= last

@@ -116,3 +116,17 @@ def test_a_text_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(CheckpointError, match="No space left"):
         write_text("new", path, error=CheckpointError)
     assert path.read_text() == "old"
+
+
+def test_a_lock_that_cannot_be_written_is_an_error_and_is_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", full)
+        with pytest.raises(CheckpointError, match="No space left"), owned(tmp_path):
+            pass
+    with owned(tmp_path):
+        assert (tmp_path / "run.lock").read_text().strip() == str(os.getpid())

@@ -8,12 +8,12 @@ from tests.drawn import Drawn
 from tests.tiny import build_tiny
 from torch import Tensor
 
-from visiglot.errors import CheckpointError
+from visiglot.errors import CheckpointError, ImageError
 from visiglot.train import features as module
 from visiglot.train.augment import Augmentation
 from visiglot.train.features import FeatureCache, cache_key
 from visiglot.train.pictures import Pictures
-from visiglot.types import VisionFeatures
+from visiglot.types import ImageRef, VisionFeatures
 
 IMAGES = [example.images[0] for example in Drawn(["eng_Latn"]).examples][:5]
 
@@ -113,6 +113,41 @@ def test_a_full_disk_is_one_error_and_leaves_no_shard(
     with pytest.raises(CheckpointError, match="No space left"):
         cache.flush()
     assert not list(tmp_path.glob("*.safetensors")) + list(tmp_path.glob("*.partial"))
+
+
+@pytest.mark.parametrize("left", [0, 10, 200])
+def test_a_shard_that_was_cut_short_is_computed_again(tmp_path: Path, built, left: int) -> None:
+    encoder = Encoder(built.model)
+    cache = open_cache(tmp_path, built, encoder)
+    expected = cache.features(IMAGES, [0] * 5)
+    cache.flush()
+    (shard,) = tmp_path.glob("*.safetensors")
+    shard.write_bytes(shard.read_bytes()[:left])
+    again = open_cache(tmp_path, built, encoder)
+    assert again.broken == [shard]
+    assert torch.equal(again.features(IMAGES, [0] * 5).patches, expected.patches)
+    assert encoder.pictures == 10
+
+
+def test_features_of_an_unknown_grid_are_computed_again(tmp_path: Path, built) -> None:
+    cache = open_cache(tmp_path, built, Encoder(built.model))
+    cache.features(IMAGES, [0] * 5)
+    cache.flush()
+    (tmp_path / "meta.json").write_bytes(b"")
+    again = open_cache(tmp_path, built, Encoder(built.model))
+    assert len(again) == 0
+    assert again.features(IMAGES, [0] * 5).grid == (4, 4)
+
+
+def test_looking_at_a_cache_writes_nothing(tmp_path: Path, built) -> None:
+    assert len(open_cache(tmp_path / "new", built, Encoder(built.model))) == 0
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_missing_picture_is_named(tmp_path: Path, built) -> None:
+    missing = ImageRef("gone.png", path=tmp_path / "gone.png")
+    with pytest.raises(ImageError, match=r"gone\.png can't be read: No such file"):
+        Pictures(built.processor).plain([missing])
 
 
 def test_pictures_come_as_the_processor_gives_them(built) -> None:

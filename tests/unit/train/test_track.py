@@ -4,11 +4,13 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from rich.console import Console
 
+from visiglot.errors import CheckpointError
 from visiglot.train.checkpoint import Position
-from visiglot.train.track import Tracker, clock
+from visiglot.train.track import Tracker, clock, describe_losses
 from visiglot.types import IGNORE, Batch
 
 
@@ -56,8 +58,22 @@ def test_off_a_terminal_each_logged_step_is_a_line_with_time_left() -> None:
     tracker.begin_stage("s", 10, 0)
     log(tracker, 5)
     tracker.end_stage()
-    assert "s  step 5/10  loss 2.333" in said.getvalue()
+    assert "s  step 5/10  loss 2.333 (deu_Latn 4.00, eng_Latn 1.50)  " in said.getvalue()
     assert "left" in said.getvalue()
+
+
+def test_of_many_languages_the_worst_are_shown_and_of_one_none() -> None:
+    losses = {"deu_Latn": 1.0, "swh_Latn": 3.0, "fra_Latn": 2.0, "jpn_Jpan": 2.5, "eng_Latn": 0.5}
+    assert describe_losses(losses) == " (worst swh_Latn 3.00, jpn_Jpan 2.50, fra_Latn 2.00, deu_Latn 1.00)"
+    assert describe_losses({"deu_Latn": 1.0}) == ""
+
+
+def test_a_log_on_a_full_disk_is_an_error_with_a_cure() -> None:
+    tracker = Tracker()
+    tracker._log = Path("/dev/full")
+    with pytest.raises(CheckpointError, match="No space left") as caught:
+        log(tracker, 1)
+    assert "--resume" in str(caught.value.hint)
 
 
 def test_clock_shows_hours_only_when_there_are_any() -> None:

@@ -42,7 +42,8 @@ class Objective(nn.Module, ABC):
     """A loss and the parameters that only it needs (projections, a temperature), saved beside the optimiser."""
 
     @abstractmethod
-    def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss: ...
+    def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
+        """What `batch` costs, each of its rows, and what each counts for."""
 
     @abstractmethod
     def count(self, samples: Sequence[Sample]) -> int:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 class ContrastiveOptions(Section):
+    """Options of objective contrastive."""
+
     image: Literal["vision", "connector"] = Field(
         "connector", description="what stands for a picture: the encoder's pooled feature, or the mean image token"
     )
@@ -35,6 +37,8 @@ class ContrastiveOptions(Section):
 
 @OBJECTIVES.register("contrastive")
 class Contrastive(Objective):
+    """InfoNCE between a picture's vector and its answer's, both ways."""
+
     def __init__(
         self, model: VisionLanguageModel, spec: PromptSpec, train: TrainSection, options: Mapping[str, Any]
     ) -> None:
@@ -47,6 +51,7 @@ class Contrastive(Objective):
         self.log_scale = nn.Parameter(torch.tensor(-math.log(chosen.temperature)))
 
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
+        """A row, of one picture and one answer, counts 1."""
         answers = read_answers(batch, self.spec)
         pictures = normalize(self.image_projection(image_states(model, batch, self.image)).float(), dim=-1)  # [I, W]
         texts = normalize(self.text_projection(model.text_states(answers.ids, answers.mask)).float(), dim=-1)  # [T, W]
@@ -57,9 +62,11 @@ class Contrastive(Objective):
         return ObjectiveLoss(sum=losses.sum(), rows=losses.detach(), counts=torch.ones_like(answers.of_row))
 
     def count(self, samples: Sequence[Sample]) -> int:
+        """Rows."""
         return len(samples)
 
     def check(self, samples: Sequence[Sample]) -> None:
+        """Raises TrainingError also at a row that shows no picture, or several."""
         super().check(samples)
         refuse_missing_pictures(samples, "contrastive")
 

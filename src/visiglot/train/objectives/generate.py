@@ -17,11 +17,13 @@ if TYPE_CHECKING:
 
 
 class GenerateOptions(Section):
-    """None so far."""
+    """Options of objective generate: none so far."""
 
 
 @OBJECTIVES.register("generate")
 class Generate(Objective):
+    """Cross-entropy of each supervised token, given the tokens before it and the row's pictures."""
+
     def __init__(
         self, model: VisionLanguageModel, spec: PromptSpec, train: TrainSection, options: Mapping[str, Any]
     ) -> None:
@@ -30,6 +32,7 @@ class Generate(Objective):
         self.head_chunk = train.head_chunk
 
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
+        """A row counts its supervised tokens."""
         targets = model.target_states(batch)  # states [P, D], labels [P], rows [P]
         losses = chunked_cross_entropy(model.head, targets.states, targets.labels, self.head_chunk)  # [P]
         rows = len(batch.ids)
@@ -40,4 +43,5 @@ class Generate(Objective):
         )
 
     def count(self, samples: Sequence[Sample]) -> int:
+        """Supervised tokens."""
         return sum(sample.num_targets for sample in samples)

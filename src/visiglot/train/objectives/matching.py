@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 
 class MatchingOptions(Section):
+    """Options of objective matching."""
+
     image: Literal["vision", "connector"] = Field("connector", description="what stands for a picture")
     width: int = Field(256, ge=1, description="of the space that pictures and texts meet in")
     temperature: float = Field(0.1, gt=0, description="of the draw of negatives; smaller is harder")
@@ -33,6 +35,8 @@ class MatchingOptions(Section):
 
 @OBJECTIVES.register("matching")
 class Matching(Objective):
+    """Whether an answer belongs to a picture, against the wrong ones of the batch that look most right."""
+
     def __init__(
         self, model: VisionLanguageModel, spec: PromptSpec, train: TrainSection, options: Mapping[str, Any]
     ) -> None:
@@ -48,6 +52,7 @@ class Matching(Objective):
         )
 
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
+        """A row, of one picture and one answer, counts 1."""
         answers = read_answers(batch, self.spec)
         pictures = self.image_projection(image_states(model, batch, self.image)).float()  # [I, W]
         texts = self.text_projection(model.text_states(answers.ids, answers.mask)).float()  # [T, W]
@@ -71,9 +76,11 @@ class Matching(Objective):
         return binary_cross_entropy_with_logits(verdict, target, reduction="none")
 
     def count(self, samples: Sequence[Sample]) -> int:
+        """Rows."""
         return len(samples)
 
     def check(self, samples: Sequence[Sample]) -> None:
+        """Raises TrainingError also at a row that shows no picture, or several."""
         super().check(samples)
         refuse_missing_pictures(samples, "matching")
 

@@ -12,7 +12,10 @@ from visiglot.types import Sample
 
 @OBJECTIVES.register("text")
 class Text(Generate):
+    """`generate` without pictures."""
+
     def check(self, samples: Sequence[Sample]) -> None:
+        """Raises TrainingError also at a row with a picture."""
         super().check(samples)
         for sample in samples:
             if sample.images:
