@@ -100,11 +100,15 @@ class LanguageModelSection(PartSource):
 
 
 class PromptSection(Section):
+    """How turns become text, and how long a row may be."""
+
     template: str | None = Field(None, description="a row of the template table; default: the LLM family's")
     max_length: int = Field(256, ge=8, description="tokens a row may have, image tokens included")
 
 
 class ModelSection(Section):
+    """The three parts and how they are asked."""
+
     vision: VisionSection
     connector: ConnectorSection = ConnectorSection()
     language_model: LanguageModelSection
@@ -124,6 +128,8 @@ class SourceSection(Section):
 
 
 class DataSection(Section):
+    """What a stage draws from: sources by their weights, within a source languages alike or with a share of English."""
+
     sources: tuple[SourceSection, ...] = Field(min_length=1)
     languages: str | tuple[str, ...] = Field(description="codes, aliases or a named set")
     english_share: float | None = Field(
@@ -146,6 +152,8 @@ class DataSection(Section):
 
 
 class PartSection(Section):
+    """How one part is trained in a stage."""
+
     train: Mode
     lr: float | None = Field(None, gt=0, description="peak learning rate; default: the stage's")
 
@@ -162,6 +170,8 @@ class LoraSection(Section):
 
 
 class BatchSection(Section):
+    """How many examples a step has and how they are cut up."""
+
     rows: int = Field(128, ge=1, description="examples in one optimiser step, over all processes")
     accumulate: int = Field(1, ge=1, description="forward passes that make up one step")
     group_by_length: bool = True
@@ -201,7 +211,9 @@ class StageSection(Section):
 
 
 class TrainSection(Section):
-    seed: int = 42
+    """What holds for all stages: randomness, number format, logging, checkpoints, memory."""
+
+    seed: int = Field(42, description="of every random choice: new weights, order of data, dropout, sources' own draws")
     precision: Literal["fp32", "bf16", "auto"] = Field("auto", description="auto: bf16 where the machine has it")
     log_every: int = Field(10, ge=1)
     save_every: int = Field(200, ge=1, description="steps between checkpoints")
@@ -215,10 +227,12 @@ class TrainSection(Section):
 
 
 class EvaluateSection(Section):
-    benchmarks: tuple[str, ...] = ()
-    languages: str | tuple[str, ...] | None = None
-    max_new_tokens: int = Field(32, ge=1)
-    beams: int = Field(1, ge=1)
+    """What `visiglot evaluate` takes for a model of this recipe where the command line names nothing else."""
+
+    benchmarks: tuple[str, ...] = Field((), description="names in the table of benchmarks")
+    languages: str | tuple[str, ...] | None = Field(None, description="default: those of the benchmark")
+    max_new_tokens: int = Field(32, ge=1, description="longest answer, in tokens")
+    beams: int = Field(1, ge=1, description="width of beam search; 1 is greedy")
 
 
 class Recipe(Section):
@@ -273,6 +287,8 @@ def read_recipe_text(name: str) -> str:
             return Path(name).read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(name, [f"can't be read: {error.strerror}"]) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(name, [f"is no text in UTF-8 (byte {error.start})"]) from error
     if name not in recipe_names():
         raise UnknownNameError("recipe", name, recipe_names(), hint=_recipe_hint(name))
     return (recipes_folder() / f"{name}.yaml").read_text(encoding="utf-8")
@@ -343,7 +359,7 @@ def _apply(values: dict[str, Any], override: str) -> str | None:
     for depth, key in enumerate(keys):
         last = depth == len(keys) - 1
         if isinstance(where, list):
-            if not key.isdigit() or int(key) >= len(where):
+            if not key.isdecimal() or int(key) >= len(where):
                 return f"override {override!r}: {key!r} is no index of a list of {len(where)}"
             position: Any = int(key)
         elif isinstance(where, dict):
@@ -360,7 +376,10 @@ def _apply(values: dict[str, Any], override: str) -> str | None:
         else:
             return f"override {override!r}: {'.'.join(keys[:depth])} is a {type(where).__name__}, it has no {key!r}"
         if last:
-            where[position] = yaml.load(raw, Loader=_Loader)
+            try:
+                where[position] = yaml.load(raw, Loader=_Loader)
+            except yaml.YAMLError as error:
+                return f"override {override!r}: its value is not YAML: {' '.join(str(error).split())}"
         else:
             where = where[position]
             if where is None:

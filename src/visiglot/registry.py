@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, TypeVar
 
 from visiglot.errors import UnknownNameError, VisiglotError
@@ -31,6 +31,7 @@ class Registry(Generic[T]):
         self._things: dict[str, T] = {}
         self._modules = modules
         self._filled = False
+        self._filling = False
 
     def add(self, name: str, thing: T) -> T:
         """Put `thing` under `name`.
@@ -62,10 +63,12 @@ class Registry(Generic[T]):
         return self._things[name]
 
     def names(self) -> list[str]:
+        """All names, sorted."""
         self._fill()
         return sorted(self._things)
 
     def items(self) -> Iterator[tuple[str, T]]:
+        """All names with their things, sorted by name."""
         self._fill()
         return iter(sorted(self._things.items()))
 
@@ -74,10 +77,31 @@ class Registry(Generic[T]):
         return name in self._things
 
     def _fill(self) -> None:
-        if self._filled:
+        """Import what belongs into the table; once that failed, the next look-up tries again.
+
+        Raises:
+            VisiglotError: another package's entry can't be loaded, or takes a name that is taken.
+        """
+        if self._filled or self._filling:
             return
-        self._filled = True
-        for module in self._modules:
-            import_module(module)
-        for point in entry_points(group=self.group):
-            self.add(point.name, point.load())
+        self._filling = True
+        try:
+            for module in self._modules:
+                import_module(module)
+            for point in entry_points(group=self.group):
+                self.add(point.name, self._load(point))
+            self._filled = True
+        finally:
+            self._filling = False
+
+    def _load(self, point: EntryPoint) -> T:
+        try:
+            thing: T = point.load()
+        except Exception as error:  # the code of another package
+            package = point.dist.name if point.dist is not None else point.value
+            raise VisiglotError(
+                f"{self.kind} {point.name!r} of the package {package} can't be loaded ({point.value}): "
+                f"{type(error).__name__}: {error}",
+                hint=f"Update or uninstall {package}.",
+            ) from error
+        return thing

@@ -150,6 +150,8 @@ def test_an_override_reaches_a_part_whose_path_has_dots(tmp_path: Path) -> None:
         ("stages.7.lr=1", "'7' is no index of a list of 2"),
         ("stages.first.lr=1", "'first' is no index"),
         ("name.x=1", "name is a str"),
+        ("stages.1.lr=[1", "its value is not YAML"),
+        ("stages.².lr=1", "'²' is no index"),
     ],
 )
 def test_a_bad_override_says_which_and_why(tmp_path: Path, override: str, said: str) -> None:
@@ -172,6 +174,13 @@ def test_a_file_that_is_no_recipe_says_so(tmp_path: Path, text: str, said: str) 
     path = tmp_path / "recipe.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=said):
+        load_recipe(str(path))
+
+
+def test_a_binary_file_is_no_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_bytes(b"name: \xff\xfe")
+    with pytest.raises(ConfigError, match="no text in UTF-8"):
         load_recipe(str(path))
 
 

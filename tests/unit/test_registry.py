@@ -86,3 +86,29 @@ def test_a_package_joins_through_an_entry_point(monkeypatch: pytest.MonkeyPatch)
     table: Registry[float] = Registry("new thing")
     assert table.get("theirs") == pytest.approx(3.14159, abs=1e-5)
     assert groups == ["visiglot.new_things"]
+
+
+def test_a_table_whose_filling_failed_is_filled_at_the_next_look_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    table: Registry[int] = Registry("thing", modules=("first", "second"))
+    failing = [True]
+
+    def import_module(name: str) -> types.ModuleType:
+        if name == "second" and failing.pop():
+            failing.append(False)
+            raise ImportError("half installed")
+        table.add(name, len(name))
+        return sys
+
+    monkeypatch.setattr(registry_module, "import_module", import_module)
+    with pytest.raises(ImportError):
+        table.get("first")
+    failing[:] = [False]
+    assert table.names() == ["first", "second"]
+
+
+def test_an_entry_point_that_cannot_be_loaded_names_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("theirs", "no_such_package:thing", "visiglot.things")
+    monkeypatch.setattr(registry_module, "entry_points", lambda *, group: [point])
+    table: Registry[int] = Registry("thing")
+    with pytest.raises(VisiglotError, match="thing 'theirs' of the package no_such_package:thing can't be loaded"):
+        table.names()
