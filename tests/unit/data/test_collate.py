@@ -63,6 +63,15 @@ def test_left_padding_moves_causal_labels_with_their_ids() -> None:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
+def test_the_prompt_mask_leaves_out_pictures_answers_and_padding(side: str) -> None:
+    picture = dataclasses.replace(sample([0, 5, 6, 8], [IGNORE, IGNORE, 6, IGNORE], DOG), first_answer=2)
+    batch = collate([picture, sample([3], ())], CAUSAL, padding_side=side, pixels=pixels_of)  # type: ignore[arg-type]
+    assert batch.prompt_mask is not None
+    only = [False, False, False, True] if side == "left" else [True, False, False, False]
+    assert batch.prompt_mask.tolist() == [[False, True, False, False], only]
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
 def test_seq2seq_labels_are_always_padded_on_the_right(side: str) -> None:
     rows = [sample([1], [5, 6, 7]), sample([1, 2], [8])]
     batch = collate(rows, SEQ2SEQ, padding_side=side)  # type: ignore[arg-type]
