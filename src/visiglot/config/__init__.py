@@ -1,0 +1,63 @@
+"""The recipe: a typed, closed schema; YAML and dotted overrides in, resolved YAML out.
+
+A recipe is values only. Every key is known in `schema`, a misspelt one is an error with the nearest valid name, and all
+problems of a recipe are reported at once.
+"""
+
+from visiglot.config.recipes import (
+    cache_dir,
+    dump_recipe,
+    load_recipe,
+    parse_recipe,
+    read_recipe_text,
+    recipe_names,
+    recipes_folder,
+)
+from visiglot.config.schema import (
+    BatchSection,
+    ConnectorSection,
+    DataSection,
+    EvaluateSection,
+    LanguageModelSection,
+    LoraSection,
+    Mode,
+    ModelSection,
+    PartSection,
+    PartSource,
+    PromptSection,
+    Recipe,
+    Section,
+    SourceSection,
+    StageSection,
+    TokenizerSection,
+    TrainSection,
+    VisionSection,
+)
+
+__all__ = [
+    "BatchSection",
+    "ConnectorSection",
+    "DataSection",
+    "EvaluateSection",
+    "LanguageModelSection",
+    "LoraSection",
+    "Mode",
+    "ModelSection",
+    "PartSection",
+    "PartSource",
+    "PromptSection",
+    "Recipe",
+    "Section",
+    "SourceSection",
+    "StageSection",
+    "TokenizerSection",
+    "TrainSection",
+    "VisionSection",
+    "cache_dir",
+    "dump_recipe",
+    "load_recipe",
+    "parse_recipe",
+    "read_recipe_text",
+    "recipe_names",
+    "recipes_folder",
+]
