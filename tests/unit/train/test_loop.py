@@ -68,9 +68,10 @@ def test_what_changes_no_weight_may_change_on_resume(finished: Path) -> None:
     fit(drawn_recipe({"steps": 2}, log_every=7, keep=5), out=finished, resume=True, device="cpu", report=quiet())
 
 
-def test_a_dry_run_announces_and_writes_nothing(tmp_path: Path) -> None:
+def test_a_dry_run_announces_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VISIGLOT_CACHE", str(tmp_path / "cache"))
     said = io.StringIO()
-    recipe = drawn_recipe({}, {"parts": {"language_model": {"train": "lora"}}})
+    recipe = drawn_recipe({"cache_views": 2}, {"parts": {"language_model": {"train": "lora"}}})
     fit(recipe, out=tmp_path / "run", device="cpu", dry_run=True, report=Tracker(Console(file=said, width=200)))
     assert list(tmp_path.iterdir()) == []
     assert "stage stage0 (1 of 2)" in said.getvalue()
