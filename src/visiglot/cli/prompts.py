@@ -23,6 +23,8 @@ def content(prompt: str, language: str | None) -> tuple[str | ImageSlot, ...]:
         prompt: {language} stands for the language's name; {image} for the picture, which stands last otherwise.
         language: English name; None when no language is asked for.
 
+    A space before the picture goes, see `visiglot.data.nano.prompts.fill`.
+
     Raises:
         PromptError: {image} stands there twice, or {language} although no language is asked for.
     """
@@ -37,7 +39,5 @@ def content(prompt: str, language: str | None) -> tuple[str | ImageSlot, ...]:
             hint="Name some with --languages, or write the language's name into the prompt.",
         )
     words = prompt if language is None else prompt.replace(LANGUAGE, language)
-    before, marked, after = words.partition(IMAGE)
-    if not marked and not before.endswith((" ", "\n")):
-        before += " "
-    return tuple(part for part in (before, ImageSlot(0), after) if part != "")
+    before, _, after = words.partition(IMAGE)
+    return tuple(part for part in (before.rstrip(" "), ImageSlot(0), after) if part != "")

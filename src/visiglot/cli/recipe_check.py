@@ -99,7 +99,7 @@ def _check_model(recipe: Recipe, findings: Findings) -> None:
     """Assemble the model and its stages on the meta device, part by part."""
     import torch
 
-    from visiglot.models.build import _config_of
+    from visiglot.models.build import config_of
     from visiglot.models.config import VisiglotConfig
     from visiglot.models.vlm import VisionLanguageModel
 
@@ -120,8 +120,8 @@ def _check_model(recipe: Recipe, findings: Findings) -> None:
         known["vision"] = known["vision"] and vision_width is not None
         if known["language_model"]:
             known["language_model"] = findings.attempt("model.language_model", lambda: _builds_llm(llm)) is not None
-        vision = vision if known["vision"] else _config_of("", TINY_VISION)
-        llm = llm if known["language_model"] else _config_of("", TINY_LLM)
+        vision = vision if known["vision"] else config_of("", TINY_VISION)
+        llm = llm if known["language_model"] else config_of("", TINY_LLM)
         options = model.connector.options
         text_width = llm.get_text_config().hidden_size
         connector = findings.attempt(
@@ -176,13 +176,13 @@ def _part_config(recipe: Recipe, part: str) -> Any:
         ConfigError: a key or value of `config`.
         CheckpointError: `from` leads nowhere.
     """
-    from visiglot.models.build import _config_of
+    from visiglot.models.build import config_of
     from visiglot.models.checkpoint.stock import load_config
     from visiglot.models.config import VisiglotConfig
 
     section = recipe.model.vision if part == "vision" else recipe.model.language_model
     if section.from_ is None:
-        return _config_of(f"model.{part}", section.config)
+        return config_of(f"model.{part}", section.config)
     found = _locate(section.from_)
     if not isinstance(found, str):
         return _part_config(found, part)
@@ -198,31 +198,31 @@ def _part_config(recipe: Recipe, part: str) -> Any:
 
 def _vision_width(recipe: Recipe, config: Any) -> int:
     """Dv of the encoder. Raises ConfigError and ModelError."""
-    from visiglot.models.build import _from_values
+    from visiglot.models.build import from_values
     from visiglot.models.vision import VisionEncoder, image_size_of, measure
 
     section = recipe.model.vision
     size = section.image_size or image_size_of(config)
     if size is None and section.from_ is None:
         raise ConfigError("model.vision", ["image_size: is missing; this encoder takes pictures of any size"])
-    with _from_values("model.vision.config"):
+    with from_values("model.vision.config"):
         encoder = VisionEncoder(config, section.layer)
         return int(measure(encoder, size or 224).patches.shape[2])
 
 
 def _builds_llm(config: Any) -> bool:
     """True. Raises ConfigError and ModelError."""
-    from visiglot.models.build import _from_values
+    from visiglot.models.build import from_values
     from visiglot.models.language_model import build_llm
 
-    with _from_values("model.language_model.config"):
+    with from_values("model.language_model.config"):
         build_llm(config)
     return True
 
 
 def _check_connector(type_: str, options: dict[str, Any], vision_width: int, text_width: int) -> Any:
     """The connector on the meta device. Raises ConfigError and UnknownNameError."""
-    from visiglot.models.build import _from_values
+    from visiglot.models.build import from_values
     from visiglot.models.connectors import CONNECTORS
 
     factory = CONNECTORS.get(type_)
@@ -231,7 +231,7 @@ def _check_connector(type_: str, options: dict[str, Any], vision_width: int, tex
     unknown = [name for name in options if name not in known]
     if unknown:
         raise ConfigError("model.connector", [f"options.{name}: no such key; {_near(name, known)}" for name in unknown])
-    with _from_values("model.connector.options"):
+    with from_values("model.connector.options"):
         return factory(vision_width, text_width, **options)
 
 

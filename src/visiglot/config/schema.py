@@ -209,8 +209,8 @@ class EvaluateSection(Section):
 
     benchmarks: tuple[str, ...] = Field((), description="names in the table of benchmarks")
     languages: str | tuple[str, ...] | None = Field(None, description="default: those of the benchmark")
-    max_new_tokens: int = Field(32, ge=1, description="longest answer, in tokens")
-    beams: int = Field(1, ge=1, description="width of beam search; 1 is greedy")
+    max_new_tokens: int | None = Field(None, ge=1, description="longest answer, in tokens; default: the benchmark's")
+    beams: int | None = Field(None, ge=1, description="width of beam search, 1 is greedy; default: the benchmark's")
 
 
 class Recipe(Section):

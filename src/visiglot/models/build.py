@@ -70,7 +70,7 @@ def build_model(
         vision_width, num_patches = features.patches.shape[2], features.patches.shape[1]
         text_config = llm.config.get_text_config()
         described = {"type": section.connector.type, "vision_width": vision_width, "options": section.connector.options}
-        with _from_values("model.connector"):
+        with from_values("model.connector"):
             connector = CONNECTORS.get(section.connector.type)(
                 vision_width, text_config.hidden_size, **section.connector.options
             )
@@ -154,8 +154,8 @@ def load_model(
 def _vision(section: ModelSection, report: list[str]) -> tuple[VisionEncoder, Any]:
     source = section.vision
     if source.from_ is None:
-        config = _config_of("model.vision", source.config)
-        with _from_values("model.vision.config"):
+        config = config_of("model.vision", source.config)
+        with from_values("model.vision.config"):
             encoder = VisionEncoder(config, source.layer)
         report.append(f"vision: {type(encoder.model).__name__}, new, {_size(encoder)}")
         return encoder, None
@@ -189,8 +189,8 @@ def _language_model(
     lora = None
     tokenizer = _tokenizer(section, where, texts, report)
     if where is None:
-        config = _config_of("model.language_model", source.config, _token_ids(tokenizer))
-        with _from_values("model.language_model.config"):
+        config = config_of("model.language_model", source.config, _token_ids(tokenizer))
+        with from_values("model.language_model.config"):
             llm = lm.build_llm(config)
         report.append(f"language_model: {type(llm).__name__}, new, {_size(llm)}")
         return llm, tokenizer, None
@@ -240,7 +240,7 @@ def _token_ids(tokenizer: Any) -> dict[str, Any]:
     }
 
 
-def _config_of(where: str, values: dict[str, Any] | None, defaults: dict[str, Any] | None = None) -> Any:
+def config_of(where: str, values: dict[str, Any] | None, defaults: dict[str, Any] | None = None) -> Any:
     """A Hugging Face config from a recipe's values; `defaults` fill the keys that the class has and nobody set."""
     given = dict(values or {})
     kind = given.pop("model_type", None)
@@ -258,12 +258,12 @@ def _config_of(where: str, values: dict[str, Any] | None, defaults: dict[str, An
         problems = [str(UnknownNameError(f"key of {config_class.__name__}", key, known)) for key in unknown]
         raise ConfigError(f"{where}.config", [problem.replace("\n", "; ") for problem in problems])
     given = {key: value for key, value in (defaults or {}).items() if key in known} | given
-    with _from_values(f"{where}.config"):
+    with from_values(f"{where}.config"):
         return config_class(**given)
 
 
 @contextmanager
-def _from_values(where: str) -> Iterator[None]:
+def from_values(where: str) -> Iterator[None]:
     """Turn what a module raises at a recipe's values into ConfigError.
 
     Config classes of transformers check little; a width of "abc" or -3 shows when layers are made, in as many kinds of

@@ -89,7 +89,7 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
     def layout(self) -> Layout:
         return self.config.layout  # type: ignore[no-any-return]
 
-    def get_input_embeddings(self) -> nn.Module:
+    def get_input_embeddings(self) -> nn.Embedding:
         return self.language_model.get_input_embeddings()  # type: ignore[no-any-return]
 
     def get_output_embeddings(self) -> nn.Module:
@@ -201,8 +201,14 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
 
     # --- step 4: the LLM ---
 
-    def target_states(self, batch: Batch) -> TargetStates:
-        """Hidden states at the supervised positions of a batch, so that the head need not run anywhere else."""
+    def target_states(self, batch: Batch, *, noise: float = 0.0) -> TargetStates:
+        """Hidden states at the supervised positions of a batch, so that the head need not run anywhere else.
+
+        Args:
+            noise: standard deviation of normal noise on what the LLM reads, relative to the root mean square of its
+                word embeddings. Noisy embeddings regularise (NEFTune, Jain et al., 2023, arXiv 2310.05914, with uniform
+                noise); here they also widen what the LLM can read, so that image tokens need not hit a word exactly.
+        """
         embeddings = self.embed(
             batch.input_ids,
             batch.attention_mask,
@@ -212,6 +218,9 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
             slot_row=batch.slot_row,
             prompt_mask=self.prompts_of(batch),
         )
+        if noise:
+            scale = noise * self.get_input_embeddings().weight.detach().square().mean().sqrt()
+            embeddings = embeddings + scale * torch.randn_like(embeddings)
         if self.layout == "seq2seq":
             encoded = lm.encoder_states(self.language_model, embeddings, batch.attention_mask)
             hidden = lm.decoder_states(self.language_model, encoded, batch.attention_mask, batch.labels)

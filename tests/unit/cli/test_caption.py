@@ -38,7 +38,7 @@ def test_every_picture_has_a_row_in_every_language_and_a_bad_one_an_error(
     assert all((row["text"] is None) != (row["error"] is None) for row in rows)
     assert [row["image"] for row in rows if row["error"] is not None] == [names[1], names[1]]
     assert len({row["id"] for row in rows}) == len(rows)
-    assert rows[0]["prompt"] == "Caption in German: "
+    assert rows[0]["prompt"] == "Caption in German:"
     assert result.exit_code == 1
     assert "2 of 6 rows failed" in result.stderr
     assert "Convert it to one of PNG" in result.stderr
@@ -144,7 +144,7 @@ def test_ask_without_languages_asks_once_as_it_is(run: Run, tiny_model: Path, pi
     out = tmp_path / "answers.jsonl"
     run("ask", pictures / "a.png", "-p", "Is it {red}?", "-m", tiny_model, "-o", out, "--max-new-tokens", 2)
     (row,) = rows_of(out)
-    assert (row["language"], row["prompt"]) == (None, "Is it {red}? ")
+    assert (row["language"], row["prompt"]) == (None, "Is it {red}?")
 
 
 def test_ask_with_languages_says_in_which_to_answer(run: Run, tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
@@ -152,8 +152,8 @@ def test_ask_with_languages_says_in_which_to_answer(run: Run, tiny_model: Path, 
     for prompt in ("What is it?", "What is it in {language}? {image} Say it."):
         run("ask", pictures / "a.png", "-p", prompt, "-m", tiny_model, "-l", "sw", "-o", out, "--max-new-tokens", 2)
     assert [row["prompt"] for row in rows_of(out)] == [
-        "What is it? Answer in Swahili. ",
-        "What is it in Swahili?  Say it.",
+        "What is it? Answer in Swahili.",
+        "What is it in Swahili? Say it.",
     ]
 
 
@@ -165,10 +165,10 @@ def test_the_caption_prompt_is_the_one_that_is_trained() -> None:
 @pytest.mark.parametrize(
     ("prompt", "expected"),
     [
-        ("What?", ("What? ", ImageSlot(0))),
+        ("What?", ("What?", ImageSlot(0))),
         ("What?\n", ("What?\n", ImageSlot(0))),
         ("{image} What?", (ImageSlot(0), " What?")),
-        ("In {language}: {image}!", ("In Thai: ", ImageSlot(0), "!")),
+        ("In {language}: {image}!", ("In Thai:", ImageSlot(0), "!")),
     ],
 )
 def test_a_picture_stands_where_the_prompt_says_or_last(prompt: str, expected: tuple[object, ...]) -> None:

@@ -48,6 +48,9 @@ def usable(templates: Sequence[str], values: Mapping[str, str]) -> list[str]:
 def fill(template: str, values: Mapping[str, str], standing: ImageSlot | str | None) -> tuple[str | ImageSlot, ...]:
     """A message's content: `template` with its fields filled, and `standing` where {image} stands.
 
+    A space before a picture goes. Tokenizers join a space to the word behind it; before a picture it would be a piece of
+    its own, which the built-in language model never saw before the words that the picture stands for.
+
     Args:
         standing: the picture's slot, a text that stands for it, or None for nothing.
     """
@@ -60,7 +63,7 @@ def fill(template: str, values: Mapping[str, str], standing: ImageSlot | str | N
         if match[1] != "image":
             words += values[match[1]]
         elif isinstance(standing, ImageSlot):
-            content += [words, standing]
+            content += [words.rstrip(" "), standing]
             words = ""
         elif standing is not None:
             words += standing

@@ -22,8 +22,10 @@ class QFormerConnector(Connector):
     Args:
         num_queries: learned queries (BLIP-2: 32).
         width, layers, heads, intermediate, cross_every, dropout: of the Q-Former (defaults: BLIP-2's).
-        pooled_tokens: further image tokens made from the pooled vector by a perceptron; BLIP-2 has none. They give a
-            small model a direct path from what a contrastive stage learned.
+        pooled_tokens: image tokens made from the pooled vector by a perceptron, before those of the queries; BLIP-2
+            has none. They give a small model a direct path from what a contrastive stage learned.
+        normalise: put patches through a layer norm first, for encoders that don't end in one (convolutional ones);
+            BLIP-2's encoder does. The pooled vector always passes one.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class QFormerConnector(Connector):
         cross_every: int = 2,
         dropout: float = 0.1,
         pooled_tokens: int = 0,
+        normalise: bool = False,
     ) -> None:
         super().__init__(vision_width, text_width)
         if width % heads:
@@ -58,11 +61,15 @@ class QFormerConnector(Connector):
         self.queries = nn.Parameter(torch.empty(1, num_queries, width).normal_(std=config.initializer_range))
         self.qformer = Blip2QFormerModel._from_config(config)
         self.projection = nn.Linear(width, text_width)
+        self.norm = nn.LayerNorm(vision_width) if normalise else None
         self.pooled: nn.Sequential | None = None
         if pooled_tokens:
             hidden = 4 * vision_width
             self.pooled = nn.Sequential(
-                nn.Linear(vision_width, hidden), nn.GELU(), nn.Linear(hidden, pooled_tokens * text_width)
+                nn.LayerNorm(vision_width),
+                nn.Linear(vision_width, hidden),
+                nn.GELU(),
+                nn.Linear(hidden, pooled_tokens * text_width),
             )
 
     def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
@@ -72,11 +79,12 @@ class QFormerConnector(Connector):
     def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
         """[I, N, Dv] -> [I, K, D]."""
         count = features.patches.shape[0]
+        patches = features.patches if self.norm is None else self.norm(features.patches)
         read = self.qformer(
-            query_embeds=self.queries.expand(count, -1, -1), encoder_hidden_states=features.patches
+            query_embeds=self.queries.expand(count, -1, -1), encoder_hidden_states=patches
         ).last_hidden_state
         tokens: Tensor = self.projection(read)
         if self.pooled is not None:
             extra = self.pooled(features.pooled).unflatten(1, (self.pooled_tokens, self.text_width))
-            tokens = torch.cat([tokens, extra], dim=1)
+            tokens = torch.cat([extra, tokens], dim=1)
         return tokens

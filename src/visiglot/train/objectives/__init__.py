@@ -64,7 +64,9 @@ ObjectiveFactory = Callable[["VisionLanguageModel", PromptSpec, TrainSection, Ma
 
 OBJECTIVES: Registry[ObjectiveFactory] = Registry(
     "objective",
-    modules=tuple(f"visiglot.train.objectives.{name}" for name in ("generate", "text", "contrastive", "matching")),
+    modules=tuple(
+        f"visiglot.train.objectives.{name}" for name in ("generate", "text", "contrastive", "matching", "assignment")
+    ),
 )
 
 S = TypeVar("S", bound=Section)

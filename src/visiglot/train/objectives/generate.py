@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pydantic import Field
 
 from visiglot.config import Section, TrainSection
 from visiglot.train.loss import chunked_cross_entropy
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
 
 
 class GenerateOptions(Section):
-    """Options of objective generate: none so far."""
+    """Options of objectives generate and text."""
+
+    noise: float = Field(0.0, ge=0, description="on word embeddings and image tokens, relative to a word's")
 
 
 @OBJECTIVES.register("generate")
@@ -28,12 +31,12 @@ class Generate(Objective):
         self, model: VisionLanguageModel, spec: PromptSpec, train: TrainSection, options: Mapping[str, Any]
     ) -> None:
         super().__init__()
-        parse_options("generate", GenerateOptions, options)
+        self.noise = parse_options("generate", GenerateOptions, options).noise
         self.head_chunk = train.head_chunk
 
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
         """A row counts its supervised tokens."""
-        targets = model.target_states(batch)  # states [P, D], labels [P], rows [P]
+        targets = model.target_states(batch, noise=self.noise)  # states [P, D], labels [P], rows [P]
         losses = chunked_cross_entropy(model.head, targets.states, targets.labels, self.head_chunk)  # [P]
         rows = len(batch.ids)
         return ObjectiveLoss(

@@ -126,7 +126,7 @@ def test_a_training_style_can_be_left_out(data: NanoData) -> None:
 def test_the_picture_stands_behind_the_words(data: NanoData) -> None:
     source = make(data, "caption")
     example = source[int(source.by_language["deu_Latn"][0])]
-    assert example.messages[0].content == ("Caption in German: ", ImageSlot(0))
+    assert example.messages[0].content == ("Caption in German:", ImageSlot(0))
     concept = example.group
     assert example.messages[1].content == (data.names["deu_Latn"][concept].text,)
 
@@ -179,7 +179,7 @@ def test_every_name_is_the_right_choice_as_often_as_the_others(data: NanoData) -
     positions: Counter[int] = Counter()
     for example in examples(make(data, "choice", "test")):
         words = example.messages[0].text.removeprefix("Which of these is it, in ")
-        options = words.partition(": ")[2].removesuffix("? ").split("; ")
+        options = words.partition(": ")[2].removesuffix("?").split("; ")
         assert len(set(options)) == 4
         positions[options.index(example.references[0])] += 1
         offered.update((example.language, option) for option in options)
@@ -233,7 +233,7 @@ def test_no_image_leaves_the_words_alone(data: NanoData) -> None:
     right, without = make(data, "caption", "test"), make(data, "caption", "test", control="no-image")
     for one, other in zip(examples(right), examples(without), strict=True):
         assert other.images == ()
-        assert other.messages[0].content == one.messages[0].content[:1]
+        assert other.messages[0].text.rstrip(" ") == one.messages[0].text
         assert other.references == one.references
 
 
@@ -264,10 +264,10 @@ def test_native_prompts_are_used_only_with_all_their_words(data: NanoData) -> No
     native = make(data, "country", "test", prompts="native")
     assert "swh_Latn" not in native.by_language
     example = native[int(native.by_language["deu_Latn"][0])]
-    assert example.messages[0].content == ("flag de: ", ImageSlot(0))
+    assert example.messages[0].content == ("flag de:", ImageSlot(0))
     both = {example.messages[0].text for example in examples(make(data, "matching", "test", prompts="both"))}
     assert any(text.startswith("Is this ") for text in both)
-    assert any(text.endswith(" de? ") for text in both)
+    assert any(text.endswith(" de?") for text in both)
 
 
 def test_both_halves_of_a_matching_pair_have_the_same_kind_of_prompt(data: NanoData) -> None:
