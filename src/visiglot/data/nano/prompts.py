@@ -48,8 +48,8 @@ def usable(templates: Sequence[str], values: Mapping[str, str]) -> list[str]:
 def fill(template: str, values: Mapping[str, str], standing: ImageSlot | str | None) -> tuple[str | ImageSlot, ...]:
     """A message's content: `template` with its fields filled, and `standing` where {image} stands.
 
-    A space before a picture goes. Tokenizers join a space to the word behind it; before a picture it would be a piece of
-    its own, which the built-in language model never saw before the words that the picture stands for.
+    A space before a picture goes. Tokenizers join a space to the word behind it; before a picture it would be a piece
+    of its own, which the built-in language model never saw before the words that the picture stands for.
 
     Args:
         standing: the picture's slot, a text that stands for it, or None for nothing.
