@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from visiglot.data.nano.tasks import Control, NanoSource
 
 CONTROLS: dict[Control, str] = {"wrong-image": "wrong image", "no-image": "no image"}
+THINGS = (
+    "animal", "plant", "food_drink", "objects", "place", "building", "travel", "weather", "activities", "sport",
+)  # fmt: skip
+"""CLDR's categories of all concepts but flags, which have a benchmark of their own: the recipe doesn't teach them."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class NanoBenchmarkData:
     task: str
     split: str
     control: Control
+    categories: tuple[str, ...]
     folder: Path
     data: NanoData = field(repr=False)
 
@@ -67,6 +72,7 @@ class NanoBenchmarkData:
             task=self.task,
             split=self.split,
             languages=languages,
+            categories=self.categories,
             control=self.control,
             prompts="english",
         )
@@ -76,12 +82,14 @@ def _order(example: Example) -> tuple[str, str]:
     return hashlib.sha256(example.group.encode()).hexdigest(), example.id
 
 
-def _open(task: str, split: str, control: Control, folder: Path | None) -> NanoBenchmarkData:
+def _open(
+    task: str, split: str, control: Control, categories: tuple[str, ...], folder: Path | None
+) -> NanoBenchmarkData:
     from visiglot.data.nano.build import nano_dir
     from visiglot.data.nano.load import load_nano_once
 
     folder = folder or nano_dir()
-    return NanoBenchmarkData(task, split, control, folder, load_nano_once(folder))
+    return NanoBenchmarkData(task, split, control, categories, folder, load_nano_once(folder))
 
 
 def _add(
@@ -91,6 +99,8 @@ def _add(
     *,
     task: str = "caption",
     control: Control = "none",
+    control_of: str = "nano",
+    categories: tuple[str, ...] = THINGS,
     chance: float | None = None,
 ) -> Benchmark:
     metrics = ("exact", "chrf-sentence") if task == "caption" else ("exact",)
@@ -99,7 +109,7 @@ def _add(
         Benchmark(
             name=name,
             about=about,
-            load=partial(_open, task, split, control),
+            load=partial(_open, task, split, control, categories),
             splits=(split,),
             prompt_sets=("english",),
             metrics={task: metrics},
@@ -108,7 +118,7 @@ def _add(
             licence="names: Unicode-3.0; pictures: each with its own in the data (see `visiglot data nano`)",
             citation="Unicode CLDR 48 annotations; OpenMoji, Twemoji, Fluent Emoji and Noto Emoji drawings",
             translation="none: names by CLDR's contributors in each language; prompts in English",
-            control_of="nano" if control != "none" else "",
+            control_of=control_of if control != "none" else "",
             control=CONTROLS.get(control, ""),
         ),
     )
@@ -116,6 +126,14 @@ def _add(
 
 _add("nano", "Name the thing in a drawing of the held-out style (Noto).", "test")
 _add("nano-train", "Name the thing in a drawing of the training styles: how much was learned at all.", "train-eval")
+_add(
+    "nano-train-wrong-image",
+    "`nano-train` with the picture of another thing: what is right without looking.",
+    "train-eval",
+    control="wrong-image",
+    control_of="nano-train",
+)
+_add("nano-flags", "Name the country of a flag's drawing in the held-out style.", "test", categories=("flag",))
 _add("nano-unseen", "Name things no picture of which was trained on, in the held-out style.", "test-unseen")
 _add(
     "nano-wrong-image",

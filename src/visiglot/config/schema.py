@@ -57,6 +57,12 @@ class ConnectorSection(Section):
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of that connector")
     from_: str | None = Field(None, alias="from", description="a run, a run or model folder, or a hub id")
     fresh: tuple[str, ...] = Field((), description="paths below the connector that start anew despite `from`")
+    words: float | None = Field(
+        None,
+        gt=0,
+        description="show the language model mixtures of its own word embeddings, sharper the smaller this is; "
+        "default: image tokens as the connector makes them",
+    )
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, protected_namespaces=(), populate_by_name=True, validate_default=True

@@ -69,7 +69,12 @@ def build_model(
         features = measure(vision, size)
         vision_width, num_patches = features.patches.shape[2], features.patches.shape[1]
         text_config = llm.config.get_text_config()
-        described = {"type": section.connector.type, "vision_width": vision_width, "options": section.connector.options}
+        described = {
+            "type": section.connector.type,
+            "vision_width": vision_width,
+            "options": section.connector.options,
+            "words": section.connector.words,
+        }
         with from_values("model.connector"):
             connector = CONNECTORS.get(section.connector.type)(
                 vision_width, text_config.hidden_size, **section.connector.options

@@ -16,7 +16,8 @@ class VisiglotConfig(PreTrainedConfig):  # type: ignore[misc]
     Args:
         vision_config: of the vision encoder, any class with a `model_type` that transformers knows.
         text_config: of the LLM, likewise.
-        connector: {"type": name in the table of connectors, "options": its keyword arguments}.
+        connector: {"type": name in the table of connectors, "options": its keyword arguments, "words": None or the
+            temperature at which image tokens become mixtures of word embeddings}.
         vision_layer: hidden state of the encoder that the connector reads; -1 is the last, after its final norm.
         tokens_per_image: K, measured when the model was built.
         image_token_id: id that fills the positions of image tokens; it may lie outside the LLM's vocabulary, since its

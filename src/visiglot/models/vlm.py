@@ -104,13 +104,35 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
 
     # --- step 2: image tokens ---
 
-    def image_tokens(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
-        """Features of I pictures -> [I, K, D], or [S, K, D] for a connector that reads the prompt."""
+    def image_tokens(
+        self, features: VisionFeatures, context: TextContext | None = None, *, as_words: bool = True
+    ) -> Tensor:
+        """Features of I pictures -> [I, K, D], or [S, K, D] for a connector that reads the prompt.
+
+        Args:
+            as_words: mix word embeddings if the model does; False gives what the connector makes.
+        """
         dtype = next(self.connector.parameters()).dtype
         if not torch.is_autocast_enabled(features.patches.device.type) and features.patches.dtype != dtype:
             features = VisionFeatures(features.patches.to(dtype), features.pooled.to(dtype), features.grid)
         tokens: Tensor = self.connector(features, context)
+        if as_words and self.config.connector.get("words") is not None:
+            scores, words = self.word_scores(tokens, self.config.connector["words"])
+            tokens = scores.softmax(-1).to(words.dtype) @ words
         return tokens
+
+    def word_scores(self, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+        """How near each token is to each word: scores [..., V] for a softmax, and the word embeddings [V, D].
+
+        The score is -|token - word|^2 / (2 temperature), distances relative to a word's mean square, less the part that
+        all words share. A softmax over it mixes word embeddings: an image token that is sure of a word becomes that
+        word, so the LLM reads only what it has learned to read (compare Ovis, Lu et al., 2024, which mixes the rows of
+        a learned visual table).
+        """
+        table = self.get_input_embeddings().weight
+        words = self.word_embeddings(torch.arange(len(table), device=table.device)).detach().float()
+        squares = words.square().sum(-1)
+        return (tokens.float() @ words.T - squares / 2) / (temperature * squares.mean()), words
 
     # --- step 3: rows ---
 
@@ -175,13 +197,15 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
             seen &= before_labels(batch.labels)
         return seen if batch.prompt_mask is None else seen & batch.prompt_mask
 
-    def slot_tokens(self, batch: Batch, features: VisionFeatures) -> Tensor:
+    def slot_tokens(self, batch: Batch, features: VisionFeatures, *, as_words: bool = True) -> Tensor:
         """The image tokens of each slot of `batch` [S, K, D], which shows `features` of its I pictures."""
         if not self.connector.needs_context:
-            return self.image_tokens(features)[batch.slot_image]
+            return self.image_tokens(features, as_words=as_words)[batch.slot_image]
         embeddings = self.word_embeddings(batch.input_ids)[batch.slot_row]
         return self.image_tokens(
-            features, TextContext(embeddings, self.prompts_of(batch)[batch.slot_row], batch.slot_image)
+            features,
+            TextContext(embeddings, self.prompts_of(batch)[batch.slot_row], batch.slot_image),
+            as_words=as_words,
         )
 
     def _check_slots(self, is_image: Tensor, slot_row: Tensor) -> None:
@@ -201,14 +225,8 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
 
     # --- step 4: the LLM ---
 
-    def target_states(self, batch: Batch, *, noise: float = 0.0) -> TargetStates:
-        """Hidden states at the supervised positions of a batch, so that the head need not run anywhere else.
-
-        Args:
-            noise: standard deviation of normal noise on what the LLM reads, relative to the root mean square of its
-                word embeddings. Noisy embeddings regularise (NEFTune, Jain et al., 2023, arXiv 2310.05914, with uniform
-                noise); here they also widen what the LLM can read, so that image tokens need not hit a word exactly.
-        """
+    def target_states(self, batch: Batch) -> TargetStates:
+        """Hidden states at the supervised positions of a batch, so that the head need not run anywhere else."""
         embeddings = self.embed(
             batch.input_ids,
             batch.attention_mask,
@@ -218,9 +236,6 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
             slot_row=batch.slot_row,
             prompt_mask=self.prompts_of(batch),
         )
-        if noise:
-            scale = noise * self.get_input_embeddings().weight.detach().square().mean().sqrt()
-            embeddings = embeddings + scale * torch.randn_like(embeddings)
         if self.layout == "seq2seq":
             encoded = lm.encoder_states(self.language_model, embeddings, batch.attention_mask)
             hidden = lm.decoder_states(self.language_model, encoded, batch.attention_mask, batch.labels)

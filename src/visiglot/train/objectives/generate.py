@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import Field
 
 from visiglot.config import Section, TrainSection
 from visiglot.train.loss import chunked_cross_entropy
@@ -18,9 +17,7 @@ if TYPE_CHECKING:
 
 
 class GenerateOptions(Section):
-    """Options of objectives generate and text."""
-
-    noise: float = Field(0.0, ge=0, description="on word embeddings and image tokens, relative to a word's")
+    """Options of objective generate: none so far."""
 
 
 @OBJECTIVES.register("generate")
@@ -31,12 +28,12 @@ class Generate(Objective):
         self, model: VisionLanguageModel, spec: PromptSpec, train: TrainSection, options: Mapping[str, Any]
     ) -> None:
         super().__init__()
-        self.noise = parse_options("generate", GenerateOptions, options).noise
+        parse_options("generate", GenerateOptions, options)
         self.head_chunk = train.head_chunk
 
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
         """A row counts its supervised tokens."""
-        targets = model.target_states(batch, noise=self.noise)  # states [P, D], labels [P], rows [P]
+        targets = model.target_states(batch)  # states [P, D], labels [P], rows [P]
         losses = chunked_cross_entropy(model.head, targets.states, targets.labels, self.head_chunk)  # [P]
         rows = len(batch.ids)
         return ObjectiveLoss(
