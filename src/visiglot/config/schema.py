@@ -171,7 +171,7 @@ class StageSection(Section):
     """One stage: what is trained, with which objective, on what, for how long."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_]*$")
-    objective: str = Field("generate", description="generate | contrastive | matching | text")
+    objective: str = Field("generate", description="generate | contrastive | matching | text | assignment")
     options: dict[str, Any] = Field(default_factory=dict, description="of the objective")
     parts: dict[str, PartSection] = Field(description="module path -> mode; the longest prefix wins, unlisted = frozen")
     steps: Annotated[int, Field(ge=1)]
