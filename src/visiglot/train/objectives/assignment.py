@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 
 from visiglot.config import Section, TrainSection
 from visiglot.train.objectives import OBJECTIVES, Objective, ObjectiveLoss, parse_options, refuse_missing_pictures
+from visiglot.train.objectives.contrastive import features_of
 from visiglot.types import IGNORE, Batch, PromptSpec, Sample
 
 if TYPE_CHECKING:
@@ -46,11 +47,9 @@ class Assignment(Objective):
 
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
         """A row, of one picture and one caption, counts 1; a caption's pieces beyond the K-th aren't taught."""
-        features = batch.features
-        if features is None:
-            assert batch.pixel_values is not None
-            features = model.encode_images(batch.pixel_values)
-        tokens = model.slot_tokens(batch, features, as_words=False)[batch.slot_row.argsort()]  # [R, K, D]
+        tokens = model.slot_tokens(batch, features_of(model, batch), as_words=False)[
+            batch.slot_row.argsort()
+        ]  # [R, K, D]
         scores, _ = model.word_scores(tokens, self.temperature)  # [R, K, V]
         targets = self.pieces(batch.labels)  # [R, K]
         losses = cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets).mean(1)

@@ -19,7 +19,7 @@ from torch.nn.functional import normalize
 from visiglot.config import Section, TrainSection
 from visiglot.train.objectives import OBJECTIVES, Objective, ObjectiveLoss, parse_options, refuse_missing_pictures
 from visiglot.train.objectives.answers import read_answers
-from visiglot.types import Batch, PromptSpec, Sample
+from visiglot.types import Batch, PromptSpec, Sample, VisionFeatures
 
 if TYPE_CHECKING:
     from visiglot.models.vlm import VisionLanguageModel
@@ -94,15 +94,20 @@ def info_nce(logits: Tensor, pairs: Tensor, picture_of_row: Tensor, text_of_row:
     return (of_pictures[picture_of_row] + of_texts[text_of_row]) / 2
 
 
+def features_of(model: VisionLanguageModel, batch: Batch) -> VisionFeatures:
+    """What the encoder sees in the I pictures of `batch`: from the cache if it came with it, else encoded now."""
+    if batch.features is not None:
+        return batch.features
+    assert batch.pixel_values is not None
+    return model.encode_images(batch.pixel_values)
+
+
 def image_states(model: VisionLanguageModel, batch: Batch, image: Literal["vision", "connector"]) -> Tensor:
     """One vector for each picture of `batch`: [I, Dv] from the encoder or [I, D] from the connector.
 
     A connector that reads the prompt gives a picture one vector for each row that shows it; their mean stands for it.
     """
-    features = batch.features
-    if features is None:
-        assert batch.pixel_values is not None
-        features = model.encode_images(batch.pixel_values)
+    features = features_of(model, batch)
     if image == "vision":
         return features.pooled
     if not model.connector.needs_context:
