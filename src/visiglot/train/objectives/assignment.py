@@ -47,9 +47,8 @@ class Assignment(Objective):
 
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
         """A row, of one picture and one caption, counts 1; a caption's pieces beyond the K-th aren't taught."""
-        tokens = model.slot_tokens(batch, features_of(model, batch), as_words=False)[
-            batch.slot_row.argsort()
-        ]  # [R, K, D]
+        of_slots = model.slot_tokens(batch, features_of(model, batch), as_words=False)  # [S, K, D], a slot a row
+        tokens = of_slots[batch.slot_row.argsort()]  # [R, K, D]
         scores, _ = model.word_scores(tokens, self.temperature)  # [R, K, V]
         targets = self.pieces(batch.labels)  # [R, K]
         losses = cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets).mean(1)
