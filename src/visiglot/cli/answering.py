@@ -123,7 +123,7 @@ def answer_pictures(
         write_rows([*others, *rows], file)
         say(f"{len(rows):,} rows in {file}")
     if sheet is not None:
-        _write_sheet(pictures, rows, sheet, title=f"{model}: {task.prompt}")
+        _write_sheet(pictures, rows, sheet, model=model, prompt=task.prompt)
         say(f"page: {sheet}")
     if errors:
         _say_errors(list(errors.values()), len(rows))
@@ -283,20 +283,22 @@ def _print_rows(rows: Sequence[AnswerRow]) -> None:
         console.print(table)
 
 
-def _write_sheet(pictures: Sequence[ImageRef], rows: Sequence[AnswerRow], path: Path, *, title: str) -> None:
+def _write_sheet(
+    pictures: Sequence[ImageRef], rows: Sequence[AnswerRow], path: Path, *, model: str, prompt: str
+) -> None:
     from visiglot.languages import language
     from visiglot.sheet import Card, Page, Text, write_page
 
-    page = Page(title)
+    page = Page(f"What {model} says", f"Prompt: {prompt}")
     found = _by_image(rows)
     cards = []
     for ref in pictures:
         texts = []
         for row in found[ref.name]:
-            name = "" if row.language is None else language(row.language).name
             if row.text is not None:
-                texts.append(Text(row.language or ENGLISH, row.text, note=name))
-            else:
+                texts.append(Text(row.language or ENGLISH, row.text))
+            else:  # an English sentence where an answer in that language would stand
+                name = "" if row.language is None else language(row.language).name
                 texts.append(Text(ENGLISH, str(row.error), note=name, status="error"))
         cards.append(Card(card_image(ref), ref.name, tuple(texts), caption=ref.name))
     page.cards(cards)
