@@ -111,8 +111,10 @@ def _is_disk_error(error: BaseException) -> bool:
 
     if isinstance(error, OSError | SafetensorError):
         return True
-    # torch.save reports a failed write of its zip archive as RuntimeError
-    return isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error)
+    # torch.save reports a failed write of its zip archive as a RuntimeError of its writer, or of the container it closes
+    return isinstance(error, RuntimeError) and any(
+        part in str(error) for part in ("PytorchStreamWriter", "inline_container")
+    )
 
 
 def _after_failure(run: Path) -> str:
