@@ -106,25 +106,20 @@ def save_checkpoint(
 
 
 def _is_disk_error(error: BaseException) -> bool:
-    """Whether writing failed for the disk's sake: OSError, or what safetensors and torch make of one."""
+    """Whether writing failed for the disk's sake: OSError, or what safetensors makes of one."""
     from safetensors import SafetensorError
 
-    if isinstance(error, OSError | SafetensorError):
-        return True
-    # torch.save reports a failed write of its zip archive as a RuntimeError of its writer, or of the container it closes
-    return isinstance(error, RuntimeError) and any(
-        part in str(error) for part in ("PytorchStreamWriter", "inline_container")
-    )
+    return isinstance(error, OSError | SafetensorError)
 
 
 def _after_failure(run: Path) -> str:
     last = last_complete(run)
-    kept = f"{last.name} is whole and kept; " if last else ""
+    kept = f" {last.name} is whole and kept." if last else ""
     try:
-        free = f"{shutil.disk_usage(run).free / 2**20:,.0f} MB are free there. "
+        free = f" {shutil.disk_usage(run).free / 2**20:,.0f} MB are free there."
     except OSError:
         free = ""
-    return f"{free}{kept}make room or correct the permissions, then go on with --resume, or name another --out."
+    return f"Make room or correct the permissions and go on with --resume, or name another --out.{free}{kept}"
 
 
 def clean_leftovers(run: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -100,7 +101,10 @@ class Run:
                 if position.step < stage.section.steps:
                     state = {name: tensor.contiguous() for name, tensor in stage.objective.state_dict().items()}
                     save_file(state, trainer / "objective.safetensors")
-                    torch.save(optimiser.state_dict(), trainer / "optimizer.pt")
+                    # through memory, since torch.save to a full disk doesn't say why it failed
+                    packed = io.BytesIO()
+                    torch.save(optimiser.state_dict(), packed)
+                    (trainer / "optimizer.pt").write_bytes(packed.getbuffer())
 
             save_checkpoint(
                 self.folder,
