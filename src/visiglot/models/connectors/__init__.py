@@ -8,6 +8,7 @@ D LLM width, L text tokens.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from visiglot.registry import Registry
 from visiglot.types import TextContext, VisionFeatures
 
 
-class Connector(nn.Module):
+class Connector(nn.Module, ABC):
     """Base of all connectors.
 
     Args:
@@ -32,13 +33,13 @@ class Connector(nn.Module):
         self.vision_width = vision_width
         self.text_width = text_width
 
+    @abstractmethod
     def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
         """K for an encoder that gives `num_patches` patches (prefix tokens included) on `grid`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
         """Features of I pictures -> image tokens [R, K, D]: R = I without a context, S with one."""
-        raise NotImplementedError
 
 
 CONNECTORS: Registry[type[Connector]] = Registry(
