@@ -81,6 +81,9 @@ class PromptReader(Connector):
         super().__init__(vision_width, text_width)
         self.projection = torch.nn.Linear(vision_width, text_width)
 
+    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
+        return 1
+
     def forward(self, features: VisionFeatures, context: TextContext | None = None) -> torch.Tensor:
         assert context is not None
         weight = context.mask[..., None].float()
