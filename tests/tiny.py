@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from visiglot.config import ModelSection
 from visiglot.models.build import Built, build_model
+from visiglot.models.connectors import Connector
+from visiglot.types import TextContext, VisionFeatures
 
 TEXTS = [
     "Caption in German: ",
@@ -18,52 +23,17 @@ TEXTS = [
     "Question: is this a dog? yes no Answer in English with one word.",
 ]
 
+_VIT = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
 VISION: dict[str, dict[str, Any]] = {
-    "vit": {
-        "model_type": "vit",
-        "hidden_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 48,
-        "image_size": 32,
-        "patch_size": 8,
-    },
-    "clip": {
-        "model_type": "clip_vision_model",
-        "hidden_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 48,
-        "image_size": 32,
-        "patch_size": 8,
-    },
-    "siglip": {
-        "model_type": "siglip_vision_model",
-        "hidden_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "intermediate_size": 48,
-        "image_size": 32,
-        "patch_size": 8,
-    },
-    "dinov2": {
-        "model_type": "dinov2",
-        "hidden_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "mlp_ratio": 2,
-        "image_size": 32,
-        "patch_size": 8,
-    },
+    "vit": {"model_type": "vit", **_VIT, "intermediate_size": 48},
+    "clip": {"model_type": "clip_vision_model", **_VIT, "intermediate_size": 48},
+    "siglip": {"model_type": "siglip_vision_model", **_VIT, "intermediate_size": 48},
+    "dinov2": {"model_type": "dinov2", **_VIT, "mlp_ratio": 2},
     "blip2": {
         "model_type": "blip_2_vision_model",
         "initializer_range": 0.02,  # transformers' own, 1e-10, makes an encoder that sees nothing
-        "hidden_size": 24,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
+        **_VIT,
         "intermediate_size": 48,
-        "image_size": 32,
-        "patch_size": 8,
     },
     "resnet": {
         "model_type": "resnet",
@@ -123,3 +93,24 @@ def build_tiny(vision: str = "vit", llm: str = "t5", connector: str = "qformer",
     built = build_model(section, languages=["eng_Latn", "deu_Latn"], seed=seed, texts=lambda: TEXTS)
     built.model.eval()
     return built
+
+
+class PromptReader(Connector):
+    """Reads the prompt: each of a slot's tokens is the pooled picture plus the mean of the words that are seen."""
+
+    needs_context = True
+
+    def __init__(self, vision_width: int, text_width: int, tokens: int) -> None:
+        super().__init__(vision_width, text_width)
+        self.tokens = tokens
+        self.projection = torch.nn.Linear(vision_width, text_width)
+
+    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
+        return self.tokens
+
+    def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
+        assert context is not None
+        weight = context.mask[..., None].float()
+        prompt = (context.embeddings * weight).sum(1) / weight.sum(1).clamp(min=1)
+        one = self.projection(features.pooled)[context.image_index] + prompt
+        return one[:, None].expand(-1, self.tokens, -1)

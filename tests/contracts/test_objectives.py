@@ -3,16 +3,15 @@
 import pytest
 import torch
 from tests.drawn import Drawn
-from tests.tiny import build_tiny
+from tests.tiny import PromptReader, build_tiny
 
 from visiglot.config import TrainSection
 from visiglot.data.collate import collate
 from visiglot.errors import ConfigError, TrainingError
-from visiglot.models.connectors import Connector
 from visiglot.render import render
 from visiglot.train.objectives import OBJECTIVES
 from visiglot.train.pictures import Pictures
-from visiglot.types import IGNORE, Sample, TextContext, VisionFeatures
+from visiglot.types import IGNORE, Sample
 
 NAMES = OBJECTIVES.names()
 
@@ -72,30 +71,11 @@ def test_a_picture_may_be_seen_before_or_after_the_connector(name: str, image: s
     assert reached == (image == "connector")
 
 
-class PromptReader(Connector):
-    """A connector of the test: one token a slot, the pooled picture plus the mean of the prompt's words."""
-
-    needs_context = True
-
-    def __init__(self, vision_width: int, text_width: int) -> None:
-        super().__init__(vision_width, text_width)
-        self.projection = torch.nn.Linear(vision_width, text_width)
-
-    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
-        return 1
-
-    def forward(self, features: VisionFeatures, context: TextContext | None = None) -> torch.Tensor:
-        assert context is not None
-        weight = context.mask[..., None].float()
-        prompt = (context.embeddings * weight).sum(1) / weight.sum(1)
-        return (self.projection(features.pooled)[context.image_index] + prompt)[:, None]
-
-
 @pytest.mark.parametrize("name", ["contrastive", "matching"])
 def test_a_connector_that_reads_the_prompt_is_given_it(name: str) -> None:
     built = build_tiny(llm="llama")
     model, spec = built.model, built.processor.spec()
-    model.connector = PromptReader(model.connector.vision_width, model.connector.text_width)
+    model.connector = PromptReader(model.connector.vision_width, model.connector.text_width, 1)
     examples = Drawn(["eng_Latn", "deu_Latn"]).examples
     # a picture that two rows show, in either language, beside others
     samples = [render(examples[place], spec) for place in (0, 12, 1, 2)]

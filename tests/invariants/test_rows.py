@@ -8,18 +8,17 @@ from typing import Any
 import pytest
 import torch
 from tests.drawn import Drawn
-from tests.tiny import build_tiny
+from tests.tiny import PromptReader, build_tiny
 from torch import Tensor
 
 from visiglot.config import TrainSection
 from visiglot.data.collate import Side, collate
 from visiglot.models.build import Built
-from visiglot.models.connectors import Connector
 from visiglot.models.decode import Decoding, Row, generate
 from visiglot.render import render
 from visiglot.train.objectives import OBJECTIVES
 from visiglot.train.pictures import Pictures
-from visiglot.types import Message, Sample, TextContext, VisionFeatures
+from visiglot.types import Message, Sample
 
 LLMS = ("t5", "llama", "bloom")
 EXAMPLES = Drawn(["eng_Latn", "deu_Latn"], text=True).examples
@@ -53,27 +52,6 @@ def test_rows_padded_on_the_left_cost_what_they_cost_padded_on_the_right(llm: st
     built = build_tiny(llm=llm)
     samples = [render(example, built.processor.spec()) for example in EXAMPLES[:9]]
     torch.testing.assert_close(losses(built, samples, "left"), losses(built, samples), atol=2e-5, rtol=1e-5)
-
-
-class PromptReader(Connector):
-    """Shows each slot the picture's pooled vector plus the mean of the prompt's words."""
-
-    needs_context = True
-
-    def __init__(self, vision_width: int, text_width: int, tokens: int) -> None:
-        super().__init__(vision_width, text_width)
-        self.tokens = tokens
-        self.projection = torch.nn.Linear(vision_width, text_width)
-
-    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
-        return self.tokens
-
-    def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
-        assert context is not None
-        weight = context.mask[..., None].float()
-        prompt = (context.embeddings * weight).sum(1) / weight.sum(1).clamp(min=1)
-        one = self.projection(features.pooled)[context.image_index] + prompt
-        return one[:, None].expand(-1, self.tokens, -1)
 
 
 @pytest.mark.parametrize("reads_prompt", [False, True], ids=["qformer", "prompt-reader"])

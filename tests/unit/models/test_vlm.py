@@ -5,21 +5,21 @@ from dataclasses import replace
 import pytest
 import torch
 from tests.drawn import Drawn
-from tests.tiny import LLM, build_tiny
+from tests.tiny import LLM, PromptReader, build_tiny
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from visiglot.data.collate import collate
 from visiglot.errors import ModelError, PromptError
 from visiglot.models import VisionLanguageModel
-from visiglot.models.connectors import CONNECTORS, Connector
+from visiglot.models.connectors import CONNECTORS
 from visiglot.models.decode.prompts import embed_prompts
 from visiglot.models.decode.rows import Row
 from visiglot.models.language_model import check_head, linear_targets, position_ids
 from visiglot.models.vlm import inject_lora
 from visiglot.render import render
 from visiglot.train.pictures import Pictures
-from visiglot.types import IGNORE, Batch, Example, ImageSlot, Message, TextContext, VisionFeatures
+from visiglot.types import IGNORE, Batch, Example, ImageSlot, Message, VisionFeatures
 
 K = 4
 
@@ -173,32 +173,12 @@ def test_linear_targets_leave_the_head_out(t5: VisionLanguageModel) -> None:
     assert "lm_head" not in linear_targets(t5.language_model)
 
 
-class PromptReader(Connector):
-    """A connector of the test: each slot's tokens are the picture's pooled vector plus the prompt's mean."""
-
-    needs_context = True
-
-    def __init__(self, vision_width: int, text_width: int) -> None:
-        super().__init__(vision_width, text_width)
-        self.projection = torch.nn.Linear(vision_width, text_width)
-
-    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
-        return K
-
-    def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
-        assert context is not None
-        weight = context.mask[..., None].float()
-        prompt = (context.embeddings * weight).sum(1) / weight.sum(1).clamp(min=1)
-        one = self.projection(features.pooled)[context.image_index] + prompt
-        return one[:, None].expand(-1, K, -1)
-
-
 @pytest.mark.parametrize("llm", ["llama", "t5"])
 @pytest.mark.parametrize("turns", [1, 3])
 def test_a_connector_that_reads_the_prompt_reads_the_same_in_training_and_serving(llm: str, turns: int) -> None:
     built = build_tiny("vit", llm)
     model, spec = built.model, built.processor.spec()
-    model.connector = PromptReader(model.connector.vision_width, model.connector.text_width)
+    model.connector = PromptReader(model.connector.vision_width, model.connector.text_width, K)
     image = Drawn(["eng_Latn"]).examples[0].images[0]
     words = [("user", "is this a dog? "), ("assistant", "no"), ("user", "a cat? "), ("assistant", "yes")][: turns + 1]
     messages = [Message(role, (text,)) for role, text in words]  # type: ignore[arg-type]
@@ -241,7 +221,7 @@ def all_seen(model: VisionLanguageModel, batch: Batch, features: VisionFeatures)
 
 def test_two_prompts_give_two_sets_of_visual_tokens_when_the_connector_reads_them() -> None:
     model = build_tiny("vit", "t5").model
-    model.connector = PromptReader(model.connector.vision_width, model.connector.text_width)
+    model.connector = PromptReader(model.connector.vision_width, model.connector.text_width, K)
     batch = batch_of(model, [[5, *I4], [6, *I4], [5, *I4]], [(0, 0), (0, 1), (0, 2)], pictures=1)
     embedded = embed(model, batch)
     assert not torch.allclose(embedded[0, 1:], embedded[1, 1:])
