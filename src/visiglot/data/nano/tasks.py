@@ -22,6 +22,7 @@ from visiglot.data.nano.settings import load_settings
 from visiglot.data.nano.splits import SPLITS, choose_concepts_of, choose_languages, choose_styles, find_split
 from visiglot.data.source import SOURCES, OneOf
 from visiglot.errors import DataError, UnknownNameError
+from visiglot.languages import ENGLISH
 from visiglot.languages import language as find_language
 from visiglot.types import Example, ImageRef, ImageSlot, Message, Provenance
 
@@ -52,6 +53,7 @@ class NanoSource:
 
     Args:
         name: "nano/<split>/<task>".
+        shows: whether examples have a picture; in a picture task without, the English name stands in its place.
         by_language: the indices of each language's rows; picture tasks of a split that must not show the text-only
             languages don't have them.
     """
@@ -64,6 +66,7 @@ class NanoSource:
     styles: tuple[str, ...]
     control: Control
     prompts: PromptSet
+    shows: bool
     by_language: Mapping[str, NDArray[np.int64]]
     _languages: tuple[str, ...]
     _rows: NDArray[np.int32]
@@ -76,7 +79,7 @@ class NanoSource:
             raise IndexError(f"{self.name} has {len(self)} examples, no {i}")
         language_at, style_at, concept_at, nth = (int(value) for value in self._rows[i])
         language, concept = self._languages[language_at], self.scope.ids[concept_at]
-        style = self.styles[style_at] if self.task.pictures else None
+        style = self.styles[style_at] if self.shows else None
         question = Question(self.scope, concept, language, style, nth)
         return self._example(question, self.task.content(question))
 
@@ -85,6 +88,8 @@ class NanoSource:
         sources = [content.source or data.names[language][question.concept].source]
         images: tuple[ImageRef, ...] = ()
         standing: ImageSlot | str | None = content.standing
+        if self.task.pictures and not self.shows:
+            standing = question.name_in(ENGLISH)
         if question.style is not None:
             shown = self._other(question) if self.control == "wrong-image" else question.concept
             picture = data.pictures[question.style][shown]
@@ -155,6 +160,7 @@ def load_nano_source(
     categories: Sequence[CategoryName] | None = None,
     control: Control = "none",
     prompts: PromptSet = "english",
+    as_text: bool = False,
     folder: str | None = None,
 ) -> NanoSource:
     """`build_nano_source` on the data set in `folder` (default: the cache's), which is read once in a process.
@@ -173,6 +179,7 @@ def load_nano_source(
         categories=categories,
         control=control,
         prompts=prompts,
+        as_text=as_text,
     )
 
 
@@ -188,6 +195,7 @@ def build_nano_source(
     categories: Sequence[str] | None = None,
     control: Control = "none",
     prompts: PromptSet = "english",
+    as_text: bool = False,
 ) -> NanoSource:
     """The examples of one task on one split.
 
@@ -201,6 +209,8 @@ def build_nano_source(
         categories: only concepts of these ("animal", "flag"); default all.
         control: evaluation only: show the picture of a concept of another subgroup, or none; references stay.
         prompts: in English, in the language itself (languages without the words have no rows then), or drawn from both.
+        as_text: the concept's English name stands in the picture's place, so that a language model learns a picture
+            task from text; such rows show nothing, so they have every concept and language.
 
     Raises:
         UnknownNameError: no such task, split or category.
@@ -213,14 +223,15 @@ def build_nano_source(
             f"no such control or prompt set: {control!r}, {prompts!r}",
             hint=f"control is one of {', '.join(get_args(Control))}; prompts one of {', '.join(get_args(PromptSet))}.",
         )
-    if control != "none" and (part.training or not row.pictures):
+    shows = row.pictures and not as_text
+    if control != "none" and (part.training or not shows):
         raise DataError(
             f"control {control!r} needs a picture task on an evaluation split, not {task!r} on {split!r}",
             hint="Leave `control` at 'none', or evaluate a picture task.",
         )
-    shown_styles = choose_styles(data, split, styles) if row.pictures else ()
-    shown_languages = choose_languages(data, split, languages, pictures=row.pictures)
-    ids = choose_concepts_of(data, split, pictures=row.pictures)
+    shown_styles = choose_styles(data, split, styles) if shows else ()
+    shown_languages = choose_languages(data, split, languages, pictures=shows)
+    ids = choose_concepts_of(data, split, pictures=shows)
     if categories is not None:
         for category in categories:
             if category not in category_names():
@@ -230,15 +241,15 @@ def build_nano_source(
         kept = set(hash_order(ids, "limit")[:limit_concepts])
         ids = [id for id in ids if id in kept]
     scope = Scope(data, tuple(ids), shown_languages, seed)
-    rows, by_language = _rows(scope, task, row, shown_styles, prompts)
+    rows, by_language = _rows(scope, task, row, shown_styles if shows else None, prompts)
     if not len(rows):
         raise DataError(
             f"nothing to ask: task {task!r} on split {split!r} in {', '.join(languages) or 'no language'}",
             hint="Text-only languages have no pictures in training; some tasks lack words in some languages.",
         )
     source = NanoSource(
-        f"nano/{split}/{task}", task, row, part.training, scope, shown_styles, control, prompts, by_language,
-        shown_languages, rows,
+        f"nano/{split}/{task}", task, row, part.training, scope, shown_styles, control, prompts, shows,
+        by_language, shown_languages, rows,
     )  # fmt: skip
     if control == "wrong-image" and not all(source._others.values()):
         raise DataError(
@@ -248,9 +259,9 @@ def build_nano_source(
 
 
 def _rows(
-    scope: Scope, task_name: str, task: Task, styles: Sequence[str], prompts: PromptSet
+    scope: Scope, task_name: str, task: Task, styles: Sequence[str] | None, prompts: PromptSet
 ) -> tuple[NDArray[np.int32], Mapping[str, NDArray[np.int64]]]:
-    """[rows, 4] (language, style, concept, draw) as positions, and each language's row numbers."""
+    """[rows, 4] (language, style, concept, draw) as positions, and each language's row numbers; no styles: text only."""
     data = scope.data
     position = {id: at for at, id in enumerate(scope.ids)}
     blocks: list[NDArray[np.int32]] = []
@@ -260,8 +271,8 @@ def _rows(
         first = count
         if _templates(task_name, prompts, _words(data, language)):
             eligible = task.concepts(data, language, scope.ids)
-            for style_at, style in enumerate(styles if task.pictures else (TEXT,)):
-                drawn = [position[id] for id in eligible if not task.pictures or id in data.pictures[style]]
+            for style_at, style in enumerate((TEXT,) if styles is None else styles):
+                drawn = [position[id] for id in eligible if styles is None or id in data.pictures[style]]
                 if len(drawn) > task.negatives:
                     concepts, draws = np.meshgrid(drawn, np.arange(task.draws), indexing="ij")
                     fixed = np.full(concepts.size, language_at), np.full(concepts.size, style_at)
