@@ -261,7 +261,7 @@ def build_nano_source(
 def _rows(
     scope: Scope, task_name: str, task: Task, styles: Sequence[str] | None, prompts: PromptSet
 ) -> tuple[NDArray[np.int32], Mapping[str, NDArray[np.int64]]]:
-    """[rows, 4] (language, style, concept, draw) as positions, and each language's row numbers; no styles: text only."""
+    """[rows, 4] (language, style, concept, draw) as positions, and each language's rows; no styles: text only."""
     data = scope.data
     position = {id: at for at, id in enumerate(scope.ids)}
     blocks: list[NDArray[np.int32]] = []
