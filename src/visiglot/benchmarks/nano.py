@@ -1,6 +1,10 @@
 """The built-in benchmark: naming emoji drawn in a style, or of a thing, that no training picture showed.
 
 Gold answers are CLDR's short names, written and reviewed by people in each language; nothing was machine-translated.
+
+`nano-text` asks the language model alone, without a picture: the English name stands where a picture would. A model
+that is re-aligned with its language model frozen can hardly say of a picture what it can't say of the thing's name, so
+its score in a language is the ceiling of `nano` there. English itself is a copy task.
 """
 
 from __future__ import annotations
@@ -24,6 +28,8 @@ THINGS = (
     "animal", "plant", "food_drink", "objects", "place", "building", "travel", "weather", "activities", "sport",
 )  # fmt: skip
 """CLDR's categories of all concepts but flags, which have a benchmark of their own: the recipe doesn't teach them."""
+NAMING = ("caption", "name")
+"""Tasks whose answer is a name; those of the others are one of a few given words, so that chrF says nothing."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def _add(
     categories: tuple[str, ...] = THINGS,
     chance: float | None = None,
 ) -> Benchmark:
-    metrics = ("exact", "chrf-sentence") if task == "caption" else ("exact",)
+    metrics = ("exact", "chrf-sentence") if task in NAMING else ("exact",)
     return BENCHMARKS.add(
         name,
         Benchmark(
@@ -155,4 +161,11 @@ _add(
     chance=0.5,
 )
 _add("nano-choice", "Which of four similar things is drawn? Held-out style.", "test", task="choice", chance=0.25)
+_add(
+    "nano-text",
+    "The English name, and no picture, to the name in the language, of things that were pictured in training: the "
+    "language model alone, and so the most that aligning it to pictures can reach. In English it is a copy.",
+    "train-eval",
+    task="name",
+)
 _add("nano-dev", "Name the thing in a drawing of one style (Fluent), to choose by; trained on unless left out.", "dev")
