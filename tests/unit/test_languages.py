@@ -150,6 +150,14 @@ def test_mblip_is_as_trained() -> None:
     assert not {"zho_Hans", "kmr_Latn", "hrv_Latn"} & set(sets()["mblip"])
 
 
+def test_cldr_is_every_language_that_the_built_in_data_may_have() -> None:
+    codes = sets()["cldr"]
+    assert len(codes) == 106
+    assert set(sets()["nano"]) < set(codes)
+    assert all(language(code).cldr for code in codes)
+    assert resolve("cldr,-sw") == tuple(code for code in codes if code != "swh_Latn")
+
+
 def test_literal_is_the_word_or_says_which_file_lacks_it() -> None:
     assert literal("sw", "yes") == "ndiyo"
     with pytest.raises(LanguageError, match=r"'tea'(.|\n)*swh_Latn(.|\n)*languages\.toml"):

@@ -22,12 +22,15 @@ from visiglot.data.nano.pictures import SIZE, find_drawings, read_drawings, rend
 from visiglot.data.nano.settings import NanoSettings, load_settings, resource
 from visiglot.data.parquet import write_rows
 from visiglot.errors import DataError
+from visiglot.languages import sets
 
 VERSION = 1
 """Rises with every change of the code that changes what is written."""
 
 CARD = "card.json"
 FILES = ("concepts.parquet", "pictures.parquet", "names.parquet", "words.parquet")
+LANGUAGE_SET = "cldr"
+"""The set in languages.toml that names every language of the data, for recipes and command lines."""
 
 Row = dict[str, Any]
 
@@ -82,7 +85,16 @@ def build_nano(
             hint="Make room, or set VISIGLOT_CACHE to a folder that can be written.",
         ) from error
     say(f"wrote {card['concepts']} concepts, {card['pictures']} pictures, {card['names']} names to {out}")
+    _compare_with_set(set(card["names_by_language"]), say)
     return out
+
+
+def _compare_with_set(languages: set[str], say: Progress) -> None:
+    """Say where the language set isn't what the data has."""
+    named = set(sets()[LANGUAGE_SET])
+    for codes, fault in ((languages - named, "lacks"), (named - languages, "names, and the data lacks,")):
+        if codes:
+            say(f"the language set {LANGUAGE_SET!r} {fault} {', '.join(sorted(codes))}: see visiglot/languages.toml")
 
 
 def _tables(tarballs: Mapping[str, Path], settings: NanoSettings, say: Progress) -> tuple[list[Row], ...]:

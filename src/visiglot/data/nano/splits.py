@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from visiglot.data.nano.build import LANGUAGE_SET
 from visiglot.data.nano.load import NanoData
 from visiglot.data.nano.settings import load_settings
 from visiglot.errors import DataError, UnknownNameError
@@ -87,7 +88,7 @@ def choose_languages(data: NanoData, name: str, languages: Sequence[str], *, pic
     if unknown:
         raise DataError(
             f"the built-in data has no names in {', '.join(unknown)}",
-            hint=f"It has {len(data.names)} languages; `visiglot data nano` lists them.",
+            hint=f"It has {len(data.names)} languages; `visiglot languages --set {LANGUAGE_SET}` lists them.",
         )
     split = find_split(name)
     hidden = data.text_only_languages if pictures and not split.text_only_languages else frozenset()

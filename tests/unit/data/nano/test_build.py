@@ -96,6 +96,23 @@ def test_two_builds_are_equal_byte_for_byte(built: Path, packages: Path, tmp_pat
         assert (again / name).read_bytes() == (built / name).read_bytes(), name
 
 
+def test_a_language_set_that_is_not_what_the_data_has_is_said(
+    packages: Path, data: NanoData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def told(name: str, codes: tuple[str, ...]) -> list[str]:
+        said.clear()
+        monkeypatch.setattr(build, "sets", lambda: {"cldr": codes})
+        build_nano(tmp_path / name, packages=packages, progress=said.append)
+        return [line for line in said if "language set" in line]
+
+    assert told("same", data.languages) == []
+    lacks, names = told("other", ("xho_Latn", *data.languages[1:]))
+    assert f"lacks {data.languages[0]}" in lacks
+    assert "names, and the data lacks, xho_Latn" in names
+
+
 def test_force_builds_anew_in_the_same_place(packages: Path, tmp_path: Path) -> None:
     folder = build_nano(tmp_path / "out" / "nano", packages=packages)
     (folder / "names.parquet").write_bytes(b"broken")
