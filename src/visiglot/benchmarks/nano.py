@@ -160,6 +160,15 @@ _add(
     task="matching",
     chance=0.5,
 )
+_add(
+    "nano-matching-no-image",
+    "`nano-matching` without a picture: what is right without looking.",
+    "test",
+    task="matching",
+    control="no-image",
+    control_of="nano-matching",
+    chance=0.5,
+)
 _add("nano-choice", "Which of four similar things is drawn? Held-out style.", "test", task="choice", chance=0.25)
 _add(
     "nano-text",

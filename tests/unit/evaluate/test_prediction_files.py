@@ -88,8 +88,8 @@ def test_a_cut_last_line_is_an_error_unless_the_run_was_interrupted(tmp_path: Pa
 
 def test_scores_come_back_and_a_missing_value_is_null_in_the_file(tmp_path: Path) -> None:
     scores = [
-        Score("toy", "english", "deu_Latn", "exact", "nfc+strip", 4, 0.5, 0.25, 0.75, missing=1, task="caption"),
-        Score("toy", "english", "eng_Latn", "exact", "nfc+strip", 0, math.nan, math.nan, math.nan, missing=4),
+        Score("toy", "english", "deu_Latn", "exact", "nfc", 4, 0.5, 0.25, 0.75, missing=1, task="caption"),
+        Score("toy", "english", "eng_Latn", "exact", "nfc", 0, math.nan, math.nan, math.nan, missing=4),
     ]
     path = tmp_path / "scores.jsonl"
     write_scores(scores, path)

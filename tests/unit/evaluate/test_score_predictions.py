@@ -28,13 +28,13 @@ def exact(out: Path) -> dict[str, Score]:
 
 
 def test_scores_equal_those_counted_by_hand(toy: Benchmark, out: Path) -> None:
-    german = [row(str(i), text, "Katze", language="deu_Latn") for i, text in enumerate(["Katze", "Hund", "Katze "])]
+    german = [row(str(i), text, "Katze", language="deu_Latn") for i, text in enumerate(["Katze", "Hund", "Katze"])]
     write(out, row("1", "cat"), row("2", "dog", "dog"), *german)
     scores = exact(out)
     assert scores["eng_Latn"].value == 1
     assert scores["deu_Latn"].value == pytest.approx(2 / 3)
     assert scores["deu_Latn"].n == 3
-    assert scores["deu_Latn"].tokenisation == "nfc+strip"
+    assert scores["deu_Latn"].tokenisation == "nfc"
     assert scores["deu_Latn"].low <= scores["deu_Latn"].value <= scores["deu_Latn"].high
 
 

@@ -1,4 +1,9 @@
-"""Exact match: the answer is one of the references, letter for letter."""
+"""Exact match: the answer is one of the references, letter for letter.
+
+Both are put into Unicode's NFC and nothing else is done to them: no case folding, no stripping, no change of
+punctuation. White space at an answer's ends is no matter here, since decoding leaves it off
+(`visiglot.models.decode.text.decode_text`).
+"""
 
 from __future__ import annotations
 
@@ -9,15 +14,10 @@ from visiglot.evaluate.metrics import METRICS, Metric, Statistics, answer_and_re
 from visiglot.types import Prediction
 
 
-def normalise(text: str) -> str:
-    """NFC, then without white space at both ends. Case, punctuation and inner spaces are kept."""
-    return unicodedata.normalize("NFC", text).strip()
-
-
 def is_exact(text: str, references: Sequence[str]) -> bool:
-    """Whether `text` equals one of `references` after `normalise`."""
-    answer = normalise(text)
-    return any(answer == normalise(reference) for reference in references)
+    """Whether `text` equals one of `references` in NFC."""
+    answer = unicodedata.normalize("NFC", text)
+    return any(answer == unicodedata.normalize("NFC", reference) for reference in references)
 
 
 def measure(rows: Sequence[Prediction], language: str) -> Statistics:
@@ -29,9 +29,9 @@ METRICS.add(
     "exact",
     Metric(
         name="exact",
-        about="Share of answers that equal a reference (Unicode NFC, outer white space removed, case kept).",
+        about="Share of answers that equal a reference, compared in Unicode's NFC and otherwise as they are.",
         measure=measure,
         reduce=mean,
-        tokenisation=lambda: "nfc+strip",
+        tokenisation=lambda: "nfc",
     ),
 )
