@@ -3,6 +3,7 @@
 #   PYTHON=python3.12          the interpreter that .venv is made with (3.11 or newer)
 #   TORCH_INDEX=URL            one more place where torch may come from, beside pip's own. On Linux, PyPI's torch carries
 #                              CUDA; https://download.pytorch.org/whl/cpu has the smaller build without.
+#   CELLS=1 MINUTES=60         for `make study`: stop after so many new cells; begin none after so many minutes
 
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -20,7 +21,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo data test test-all check bench clean distclean
+.PHONY: help demo data test test-all check bench study clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -69,14 +70,17 @@ test-all: .venv/.dev ## every test, slow ones and those in a browser too
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
 check: .venv/.dev ## format, lint, types, import law, and whether the documentation is true
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks studies
+	$(BIN)/ruff check src tests benchmarks studies
 	$(BIN)/mypy
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_import_law.py tests/docs \
 	  tests/contracts/test_recipes.py tests/contracts/test_packaging.py
 
 bench: .venv/.dev ## measure speed and memory on this machine
 	$(BIN)/python benchmarks/loss.py
+
+study: .venv/.dev data ## measure what a study (NAME=realign) still lacks, then write its page
+	$(BIN)/python -m studies.run $(NAME) $(if $(CELLS),--cells $(CELLS)) $(if $(MINUTES),--minutes $(MINUTES))
 
 clean: ## remove what the tools and the demo wrote here (trained models stay in the cache)
 	rm -rf out build dist .mypy_cache .ruff_cache .pytest_cache
