@@ -1,7 +1,7 @@
 """Every exception that Visiglot raises on purpose.
 
 The command line turns each of them into one paragraph (what, where, what was found, what to do) and exit code 2;
-anything else is a bug and keeps its traceback.
+anything else is a bug and keeps its traceback. What is no error but should be known is a `Notice`.
 
     VisiglotError
     ├── ConfigError          a recipe or an override is wrong; holds every problem found, not the first
@@ -23,6 +23,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+
+
+class Notice(UserWarning):
+    """Something that was decided for the user and might be meant otherwise; the command line shows it in a line."""
 
 
 class VisiglotError(Exception):

@@ -18,7 +18,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any, Literal
 
-from visiglot.errors import LanguageError, nearest
+from visiglot.errors import LanguageError, Notice, nearest
 
 ENGLISH = "eng_Latn"
 """Code of the language that prompts, sources and reports fall back on."""
@@ -39,7 +39,7 @@ _REGION = re.compile(r"-([a-z]{2}|[0-9]{3})$")
 _SCRIPT = re.compile(r"-([a-z]{4})$")
 
 
-class LanguageNotice(UserWarning):
+class LanguageNotice(Notice):
     """An alias was read in one of several possible ways; said once in a process."""
 
 

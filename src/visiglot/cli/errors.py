@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from visiglot.errors import VisiglotError
+from visiglot.errors import Notice, VisiglotError
 
 USER_ERROR = 2
 """Exit code of every error that the user can do something about."""
@@ -29,19 +29,17 @@ def spoken() -> Iterator[None]:
     Raises:
         typer.Exit: after a VisiglotError (2) or an interruption (130).
     """
-    from visiglot.languages import LanguageNotice
-
     with warnings.catch_warnings():
         show = warnings.showwarning
 
         def show_notice(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-            if issubclass(category, LanguageNotice):
+            if issubclass(category, Notice):
                 print(f"notice  {message}", file=sys.stderr)
             else:
                 show(message, category, *rest, **more)
 
         warnings.showwarning = show_notice
-        warnings.simplefilter("always", LanguageNotice)
+        warnings.simplefilter("always", Notice)
         try:
             yield
         except VisiglotError as error:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def recipe_of(name: str) -> Recipe | None:
-    """The recipe that trained a run's checkpoint; None for a model that doesn't say.
+    """The recipe that trained a run's checkpoint or a model of the package; None for a model that doesn't say.
 
     Raises:
         CheckpointError: there is no such model.
@@ -22,8 +22,11 @@ def recipe_of(name: str) -> Recipe | None:
     from visiglot.config import load_recipe
     from visiglot.models.runs import resolve_model
 
-    path = Path(resolve_model(name)).parent / "trainer" / "recipe.yaml"
-    return load_recipe(str(path)) if path.is_file() else None
+    folder = Path(resolve_model(name))
+    for path in (folder.parent / "trainer" / "recipe.yaml", folder / "recipe.yaml"):
+        if path.is_file():
+            return load_recipe(str(path))
+    return None
 
 
 def card_languages(name: str) -> tuple[str, ...] | None:

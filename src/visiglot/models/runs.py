@@ -1,4 +1,4 @@
-"""Where a name leads: a run folder's last complete checkpoint, a model folder, the built-in model, or a hub id.
+"""Where a name leads: a run folder's last complete checkpoint, a model folder, a model of the package, or a hub id.
 
 A run folder holds checkpoints/<stage>-<step>/{manifest.json, model/, trainer/}. A checkpoint is complete when its
 manifest is there, which is written last, and every file has the size that it states.
@@ -8,18 +8,23 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from visiglot.config import cache_dir
-from visiglot.errors import CheckpointError, nearest
+from visiglot.errors import CheckpointError, Notice, nearest
 
 MANIFEST = "manifest.json"
 HUB_ID = re.compile(r"^[\w][\w.-]*/[\w][\w.-]*$")
-BUILT_IN = "nano"
+SHIPPED: Mapping[str, str] = {"nano": "model", "nano-english": "english", "nano-lm": "lm"}
+"""Names of the models that come with the package, and their folders there."""
 
 
 @dataclass(frozen=True, order=True)
@@ -81,11 +86,25 @@ def _read(manifest: Path) -> Checkpoint | None:
         return None
 
 
+def nano_folder() -> Path:
+    """Where the package keeps the models that come with it."""
+    return Path(str(resources.files("visiglot"))) / "nano"
+
+
+def shipped_model(name: str) -> Path | None:
+    """The folder of a model that came with this installation; None when there is none of that name."""
+    if name not in SHIPPED:
+        return None
+    folder = nano_folder() / SHIPPED[name]
+    return folder if (folder / "config.json").is_file() else None
+
+
 def resolve_model(name: str) -> str:
     """The folder or hub id that `name` stands for, ready for `from_pretrained`.
 
-    In this order: a path, when it has a separator ("./nano", "runs/mine") or is "." or ".."; a run by its name; `nano`;
-    a folder of the working directory; a hub id. So a folder that happens to lie there never replaces a run.
+    In this order: a path, when it has a separator ("./nano", "runs/mine") or is "." or ".."; a run by its name; a model
+    that comes with the package; a folder of the working directory; a hub id. So a folder that happens to lie there
+    never replaces a run. A run that isn't finished doesn't hide a model of the package; a notice says so, once.
 
     Raises:
         CheckpointError: nothing of the kind exists; says what was looked for.
@@ -95,15 +114,23 @@ def resolve_model(name: str) -> str:
     if not bare and path.is_dir():
         return str(model_folder(path))
     run = runs_dir() / name
+    shipped = shipped_model(name)
     if bare and run.is_dir():
-        return str(model_folder(run))
-    if name == BUILT_IN:
-        shipped = resources.files("visiglot.nano") / "model"
-        if shipped.is_dir():
-            return str(shipped)
+        why = None if shipped is None else _why_unfinished(run)
+        if why is None:
+            return str(model_folder(run))
+        _notify(f"the run {run} {why}, so {name!r} is the model that came with Visiglot; the run's path names the run")
+    if shipped is not None:
+        return str(shipped)
+    if name in SHIPPED:
+        needed = (
+            "`visiglot train nano-english`, `nano-lm` and `nano` in turn"
+            if name == "nano"
+            else f"`visiglot train {name}`"
+        )
         raise CheckpointError(
-            f"the built-in model {name!r} isn't trained yet: no run {run}",
-            hint="Train it with `make demo`, or `visiglot train nano-english`, `nano-lm` and `nano` in turn.",
+            f"the built-in model {name!r} isn't trained yet: no run {run}, and none came with this installation",
+            hint=f"Train it with `make demo`, or {needed}.",
         )
     if path.is_dir():
         return str(model_folder(path))
@@ -117,6 +144,40 @@ def resolve_model(name: str) -> str:
         if close
         else f"Runs there: {', '.join(known) or 'none'}. `visiglot train NAME` makes one.",
     )
+
+
+def _why_unfinished(run: Path) -> str | None:
+    """What keeps a run from being the model of its name; None when it holds one that nobody knows to be unfinished."""
+    if (run / "config.json").is_file() or (run / "model" / "config.json").is_file():
+        return None
+    found = checkpoints(run)
+    if not found:
+        return "has no complete checkpoint yet"
+    end = end_of(found[-1])
+    if end is None or found[-1].position >= end:
+        return None
+    return f"is at step {found[-1].position.step:,} of stage {found[-1].stage!r} and not finished"
+
+
+def end_of(checkpoint: Checkpoint) -> Position | None:
+    """Where the recipe of a checkpoint ends; None where there is none beside it."""
+    path = checkpoint.trainer / "recipe.yaml"
+    if not path.is_file():
+        return None
+    try:  # not through the schema: an older recipe says where it ends too
+        stages = yaml.safe_load(path.read_text(encoding="utf-8"))["stages"]
+        return Position(len(stages) - 1, int(stages[-1]["steps"]))
+    except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} can't be read as a recipe: {error}",
+            hint="Delete that checkpoint's folder; the one before it then counts.",
+        ) from error
+
+
+@cache
+def _notify(text: str) -> None:
+    """Say it once in a process."""
+    warnings.warn(text, Notice, stacklevel=4)
 
 
 def model_folder(path: Path) -> Path:

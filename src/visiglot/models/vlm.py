@@ -23,6 +23,8 @@ from transformers.utils import ModelOutput
 
 from visiglot.errors import ModelError, PromptError
 from visiglot.models import language_model as lm
+from visiglot.models.checkpoint.shared import shared_parts
+from visiglot.models.checkpoint.tensors import load_tensors
 from visiglot.models.config import VisiglotConfig
 from visiglot.models.connectors import CONNECTORS, Connector
 from visiglot.models.vision import VisionEncoder
@@ -76,6 +78,19 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
 
     def _init_weights(self, module: nn.Module) -> None:
         """Nothing: the encoder, the Q-Former and the LLM initialise themselves, linear layers as PyTorch does."""
+
+    @classmethod
+    def from_pretrained(cls, where: Any, *args: Any, **kwargs: Any) -> Any:
+        """transformers' own; parts that a folder shares with other folders are read from there.
+
+        Raises:
+            CheckpointError: a shared part isn't there, or isn't what was shared.
+        """
+        if where is None or not shared_parts(where):
+            return super().from_pretrained(where, *args, **kwargs)
+        if not isinstance(kwargs.get("config"), VisiglotConfig):
+            kwargs["config"] = VisiglotConfig.from_pretrained(where)
+        return super().from_pretrained(None, *args, **{**kwargs, "state_dict": load_tensors(str(where), "")})
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """transformers' own, but tensors keep the names that the modules have.

@@ -358,6 +358,3 @@ def test_a_folder_of_the_working_directory_replaces_no_run(tmp_path: Path, monke
     assert resolve_model("mine") == str(run)
     assert Path(resolve_model("./mine")).resolve() == tmp_path / "mine"
     assert Path(resolve_model("other")).resolve() == tmp_path / "other"
-    (tmp_path / "nano").mkdir()
-    with pytest.raises(CheckpointError, match="isn't trained yet"):
-        resolve_model("nano")

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from visiglot.errors import CheckpointError, VisiglotError
 
+WEIGHTS = "model.safetensors"
+
 OFFLINE = "Check the name; without a network only folders and what the hub's cache holds can be loaded."
 
 

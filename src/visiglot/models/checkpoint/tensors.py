@@ -11,22 +11,26 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from visiglot.errors import CheckpointError
-from visiglot.models.checkpoint import OFFLINE, reading
+from visiglot.models.checkpoint import OFFLINE, WEIGHTS, reading
+from visiglot.models.checkpoint.shared import read_shared_part, shared_parts
 
-WEIGHTS = "model.safetensors"
 INDEX = f"{WEIGHTS}.index.json"
 
 
 def load_tensors(where: str, prefix: str) -> dict[str, Tensor]:
     """Tensors of a model whose names start with `prefix` (taken off), reading only the files that hold them.
 
+    Parts that a folder shares with others (see `visiglot.models.checkpoint.shared`) are read from there.
+
     Args:
         where: a folder or a hub id, of which only those files are fetched.
 
     Raises:
-        CheckpointError: a file is missing or broken, or none of its tensors has the prefix.
+        CheckpointError: a file is missing or broken, a shared part isn't what was shared, or none of the tensors has
+            the prefix.
     """
     tensors: dict[str, Tensor] = {}
+    own: set[str] = set()
     with reading(f"{where}: its weights"):
         index = _file(where, INDEX)
         if index is not None:
@@ -39,8 +43,14 @@ def load_tensors(where: str, prefix: str) -> dict[str, Tensor]:
             if file is None:
                 raise CheckpointError(f"{where}: its weights can't be read: there is no {name}", hint=OFFLINE)
             with safe_open(file, framework="pt") as opened:
-                keys = [key for key in opened.keys() if key.startswith(prefix)]  # noqa: SIM118 (safe_open is no dict)
+                names_there = list(opened.keys())
+                own.update(names_there)
+                keys = [key for key in names_there if key.startswith(prefix)]
                 tensors.update({key.removeprefix(prefix): opened.get_tensor(key) for key in keys})
+    for part in shared_parts(where):
+        if part.prefix.startswith(prefix) or prefix.startswith(part.prefix):
+            found = read_shared_part(part, own)
+            tensors.update({key.removeprefix(prefix): found[key] for key in found if key.startswith(prefix)})
     if not tensors:
         raise CheckpointError(f"{where} holds no weights below {prefix!r}")
     return tensors
