@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
     from visiglot.config import Recipe
     from visiglot.evaluate.benchmark import Benchmark
-    from visiglot.evaluate.summary import Key
+    from visiglot.evaluate.means import GroupMean
+    from visiglot.evaluate.summary import Evaluation, Key
+    from visiglot.types import Score
 
 DEFAULT_BENCHMARK = "nano"
 
@@ -265,44 +267,64 @@ def _score(folder: Path, seed: int) -> None:
 
 
 def _print_scores(folder: Path) -> None:
-    """A line for each benchmark and metric, then the languages of each benchmark's main metric, best first."""
+    """English, the means over groups of languages and their ratios for each benchmark and metric (of controls the mean
+    over all), then the languages of each benchmark's main metric, best first."""
     from rich.columns import Columns
     from rich.table import Table
     from rich.text import Text
 
-    from visiglot.evaluate.summary import best_first, is_percent, load_evaluations, main_keys, mean_value, tables
-    from visiglot.languages import ENGLISH
+    from visiglot.evaluate.headline import with_interval
+    from visiglot.evaluate.summary import best_first, is_percent, load_evaluations, main_keys, tables
     from visiglot.sheet import format_value
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("benchmark", "metric"):
+    for heading in ("benchmark", "metric", "languages"):
         table.add_column(heading)
-    for heading in ("languages", "mean", "English", "best", "worst", "missing"):
+    for heading in ("value (interval)", "answers", "failed"):
         table.add_column(heading, justify="right")
-    found = tables(load_evaluations([folder])[0])
-    shown: dict[Key, dict[str, str]] = {}
+    evaluation = load_evaluations([folder])[0]
+    found = tables(evaluation)
     for key, scores in found.items():
-        percent = is_percent(key.metric)
-        show = {code: format_value(scores[code].value, percent=percent) for code in best_first(scores, key.metric)}
-        order = list(show)
-        shown[key] = show
-        table.add_row(
-            _title(key),
-            key.metric,
-            str(len(scores)),
-            format_value(mean_value(scores.values()), percent=percent),
-            show.get(ENGLISH, "–"),
-            *(f"{code} {show[code]}" for code in (order[0], order[-1])),
-            f"{sum(score.missing for score in scores.values()):,}",
-        )
+        head = (_title(key), key.metric)
+        failed = sum(score.missing for score in scores.values())
+        for name, value, percent in _lines(evaluation, key, scores):
+            shown = with_interval(value, percent=percent)
+            table.add_row(*head, name, shown, f"{value.n:,}", f"{failed:,}" if head[0] else "")
+            head = ("", "")
     console = stdout()
     console.print(table)
     for key in main_keys(found):
-        if len(shown[key]) > 1:
-            width = max(map(len, shown[key].values()))
-            cells = [Text(f"{code} {value:>{width}}") for code, value in shown[key].items()]
+        scores = found[key]
+        if len(scores) > 1:
+            percent = is_percent(key.metric)
+            shown_of = {
+                code: format_value(scores[code].value, percent=percent) for code in best_first(scores, key.metric)
+            }
+            width = max(map(len, shown_of.values()))
+            cells = [Text(f"{code} {value:>{width}}") for code, value in shown_of.items()]
             console.print(Text(f"\n{_title(key)}, {key.metric}, best first:"))
             console.print(Columns(cells, padding=(0, 3), column_first=True, equal=True))
+
+
+def _lines(
+    evaluation: Evaluation, key: Key, scores: Mapping[str, Score]
+) -> Iterator[tuple[str, Score | GroupMean, bool]]:
+    """(languages, value, whether it is a share) of each line about one metric of a benchmark."""
+    from visiglot.evaluate.means import ALL
+    from visiglot.evaluate.summary import is_percent
+    from visiglot.languages import ENGLISH
+
+    row = evaluation.benchmark(key.benchmark, key.prompt_set)
+    means = [mean for mean in evaluation.means_of(key) if not (mean.relative_to and row and row.chance.get(key.task))]
+    if row is not None and row.control_of:
+        means = [mean for mean in means if mean.group == ALL]
+    elif ENGLISH in scores:
+        yield "English", scores[ENGLISH], is_percent(key.metric)
+    for mean in means:
+        if mean.relative_to:
+            yield f"{mean.group} / {mean.relative_to}", mean, True
+        else:
+            yield f"{mean.group} ({len(mean.languages)})", mean, is_percent(key.metric)
 
 
 def _title(key: Key) -> str:

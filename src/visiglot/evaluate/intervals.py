@@ -43,15 +43,50 @@ def interval(
         Lower and upper end, equal for equal arguments; NaN and NaN when there is no unit or only one group, from
         which nothing about the spread can be learned.
     """
-    names, index = np.unique(np.asarray(groups, dtype=object).astype(str), return_inverse=True)
-    count = len(names)
-    if count < 2:
+    return ends(resample([(values, groups)], reduce, resamples=resamples, seed=seed)[:, 0], level=level)
+
+
+def resample(
+    parts: Sequence[tuple[Array, Sequence[str]]],
+    reduce: Callable[[Array], Array],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Array:
+    """The value of each part in each resample, the groups drawn once for all parts.
+
+    Parts are answers to the same questions (one in each language): whatever is computed from a row of the result,
+    a mean over languages or the ratio of two such means, has its interval in `ends` of these.
+
+    Args:
+        parts: of each its units' sufficient statistics [U, S] and their U group names. Groups are drawn from all names
+            of all parts; a part that lacks one has nothing of it in that draw.
+        reduce: [..., S] -> [...].
+
+    Returns:
+        [B, P]; one row of NaN when there are fewer than two groups.
+    """
+    names, index = np.unique(
+        np.asarray([str(name) for _, groups in parts for name in groups], dtype=object).astype(str), return_inverse=True
+    )
+    if len(names) < 2:
+        return np.full((1, len(parts)), np.nan)
+    sums = np.zeros((len(parts), len(names), parts[0][0].shape[1]))
+    start = 0
+    for part, (values, _) in enumerate(parts):
+        np.add.at(sums[part], index[start : start + len(values)], values)
+        start += len(values)
+    blocks = [np.stack([reduce(times @ one) for one in sums], axis=1) for times in _draws(len(names), resamples, seed)]
+    return np.concatenate(blocks)
+
+
+def ends(drawn: Array, *, level: float = LEVEL) -> tuple[float, float]:
+    """Lower and upper end of the percentile interval of resampled values [B], NaN among them left out."""
+    finite = drawn[np.isfinite(drawn)]
+    if not len(finite):
         return float("nan"), float("nan")
-    sums = np.zeros((count, values.shape[1]))
-    np.add.at(sums, index, values)
-    drawn = np.concatenate([reduce(times @ sums) for times in _draws(count, resamples, seed)])
     tail = (1 - level) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail])
+    low, high = np.quantile(finite, [tail, 1 - tail])
     return float(low), float(high)
 
 

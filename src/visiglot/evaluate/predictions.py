@@ -1,4 +1,4 @@
-"""Prediction and score files: one JSON object a line, UTF-8, in and out."""
+"""Prediction, score and mean files: one JSON object a line, UTF-8, in and out."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from visiglot.errors import EvaluationError, LanguageError
+from visiglot.evaluate.means import GroupMean
 from visiglot.files import split_lines, write_text
 from visiglot.languages import language
 from visiglot.types import Prediction, Score
 
 FOLDER = "predictions"
 SCORES = "scores.jsonl"
+MEANS = "means.jsonl"
 RUN = "run.json"
 
+_KINDS = {Prediction: "prediction", Score: "score", GroupMean: "mean"}
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -96,10 +99,7 @@ def read_scores(path: Path) -> list[Score]:
     """
     scores = []
     for where, values in _objects(path, torn=False):
-        for key in ("value", "low", "high"):
-            if values.get(key, 0) is None:
-                values[key] = math.nan
-        checked = _checked(Score, values, where)
+        checked = _checked(Score, _numbers(values), where)
         if not isinstance(checked["language"], str):
             raise EvaluationError(f"{where}: `language` must be text, found {checked['language']!r}")
         checked["language"] = _code(checked["language"], where)
@@ -107,7 +107,29 @@ def read_scores(path: Path) -> list[Score]:
     return scores
 
 
-def _values(row: Prediction | Score) -> dict[str, Any]:
+def write_means(means: Iterable[GroupMean], path: Path) -> None:
+    """Replace the file by `means`, atomically; NaN is written as null. Raises VisiglotError."""
+    write_text("".join(_line({k: _finite(v) for k, v in _values(mean).items()}) for mean in means), path)
+
+
+def read_means(path: Path) -> list[GroupMean]:
+    """All rows of a file of means. Raises EvaluationError when it can't be read, or a line is no mean."""
+    means = []
+    for where, values in _objects(path, torn=False):
+        checked = _checked(GroupMean, _numbers(values), where)
+        if not isinstance(checked["languages"], list):
+            raise EvaluationError(f"{where}: `languages` must be a list, found {checked['languages']!r}")
+        checked["languages"] = tuple(_code(name, where) for name in checked["languages"])
+        means.append(GroupMean(**checked))
+    return means
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, Any]:
+    """`values` with null read as NaN where a number stands."""
+    return {k: math.nan if v is None and k in ("value", "low", "high") else v for k, v in values.items()}
+
+
+def _values(row: Prediction | Score | GroupMean) -> dict[str, Any]:
     """The row's fields by name. (`dataclasses.asdict` copies every value, which takes most of the time of writing.)"""
     return {f.name: getattr(row, f.name) for f in fields(row)}
 
@@ -150,7 +172,7 @@ def _objects(path: Path, *, torn: bool) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, values
 
 
-def _checked(kind: type[Prediction] | type[Score], values: dict[str, Any], where: str) -> dict[str, Any]:
+def _checked(kind: type[Prediction | Score | GroupMean], values: dict[str, Any], where: str) -> dict[str, Any]:
     """`values` if its keys are those of `kind`."""
     known = {f.name for f in fields(kind)}
     needed = {f.name for f in fields(kind) if f.default is MISSING}
@@ -158,7 +180,7 @@ def _checked(kind: type[Prediction] | type[Score], values: dict[str, Any], where
     problems += [f"has {key!r}, which isn't known" for key in sorted(values.keys() - known)]
     if problems:
         raise EvaluationError(
-            f"{where} is no {kind.__name__.lower()}: it {', '.join(problems)}",
+            f"{where} is no {_KINDS[kind]}: it {', '.join(problems)}",
             hint=f"Keys: {', '.join(sorted(known))}.",
         )
     return values

@@ -6,14 +6,14 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from visiglot.evaluate import intervals
+from visiglot.evaluate.headline import add_headline, controls_of
 from visiglot.evaluate.metrics.exact import is_exact
 from visiglot.evaluate.pictures import picture_file, sampled
 from visiglot.evaluate.predictions import FOLDER
 from visiglot.evaluate.summary import (
     Evaluation,
     Key,
-    about,
+    Side,
     best_first,
     by_script,
     by_tier,
@@ -35,9 +35,6 @@ from visiglot.types import Prediction, Score
 SAMPLE_CARDS = 8
 SAMPLE_LANGUAGES = 10
 FAILURES = 20
-
-Tables = Mapping[Key, Mapping[str, Score]]
-Side = tuple[Evaluation, Tables]
 
 
 def build_report(folders: Sequence[Path], out: Path, *, title: str = "How well it speaks") -> tuple[Path, Path]:
@@ -68,8 +65,8 @@ def report_page(evaluations: Sequence[Evaluation], *, title: str) -> Page:
     models = " and ".join(evaluation.label for evaluation in evaluations)
     languages = {code for _, found in sides for scores in found.values() for code in scores}
     page = Page(title, f"{models}, in {len(languages)} language{'' if len(languages) == 1 else 's'}.")
-    _headline(page, sides, keys)
-    controls = _controls(sides)
+    add_headline(page, sides, keys)
+    controls = controls_of(sides)
     for key in main_keys(key for key in keys if (key.benchmark, key.prompt_set) not in controls):
         _details(page, sides, key)
     picked = [_gather(evaluation, controls) for evaluation in evaluations]
@@ -78,85 +75,6 @@ def report_page(evaluations: Sequence[Evaluation], *, title: str) -> Page:
     for evaluation in evaluations:
         _again(page, evaluation)
     return page
-
-
-def _controls(sides: Sequence[Side]) -> set[tuple[str, str]]:
-    """(benchmark, prompt set) of those that control another."""
-    return {
-        (key.benchmark, key.prompt_set)
-        for evaluation, found in sides
-        for key in found
-        if (row := evaluation.benchmark(key.benchmark, key.prompt_set)) is not None and row.control_of
-    }
-
-
-def _headline(page: Page, sides: Sequence[Side], keys: Sequence[Key]) -> None:
-    page.section("At a glance")
-    controls = _controls(sides)
-    groups = list(
-        dict.fromkeys(
-            name
-            for evaluation, found in sides
-            for key, scores in found.items()
-            for name in language_groups(scores, evaluation.benchmark(key.benchmark, key.prompt_set))
-        )
-    )
-    rows = []
-    for key in keys:
-        if (key.benchmark, key.prompt_set) in controls:
-            continue
-        for evaluation, found in sides:
-            if key in found:
-                rows.append(_headline_row(evaluation, found, key, groups, several=len(sides) > 1))
-    model = ("model",) if len(sides) > 1 else ()
-    columns = ("benchmark", *model, "metric", "English", *groups, "controls", "chance", "answers", "failed")
-    texts = set(range(2 + len(model)))
-    page.table(
-        columns,
-        rows,
-        caption="Means over languages, each language counting alike; in brackets the number of languages. "
-        "Controls are means over all languages.",
-        numeric=[i for i in range(len(columns)) if i not in texts],
-    )
-    for metric in dict.fromkeys(key.metric for key in keys):
-        page.paragraph(f"{metric}: {about(metric)}")
-    page.paragraph(
-        f"Intervals are {100 * intervals.LEVEL:.0f} % percentile bootstrap intervals from {intervals.RESAMPLES} "
-        "resamples of whole groups of answers about one thing. Failed answers (a picture that couldn't be read, a "
-        "generation that broke) are counted and take no part in any value."
-    )
-
-
-def _headline_row(
-    evaluation: Evaluation, found: Tables, key: Key, groups: Sequence[str], *, several: bool
-) -> tuple[str, ...]:
-    scores = found[key]
-    row = evaluation.benchmark(key.benchmark, key.prompt_set)
-    percent = is_percent(key.metric)
-    chosen = language_groups(scores, row)
-
-    def mean_of(codes: Iterable[str]) -> str:
-        return format_value(mean_value(scores[code] for code in codes), percent=percent)
-
-    controls = []
-    for other, values in found.items():
-        control = evaluation.benchmark(other.benchmark, other.prompt_set)
-        same = (other.prompt_set, other.task, other.metric) == (key.prompt_set, key.task, key.metric)
-        if control is not None and same and control.control_of == key.benchmark:
-            controls.append(f"{control.control} {format_value(mean_value(values.values()), percent=percent)}")
-    is_main = key in main_keys(found)
-    chance = row.chance.get(key.task) if row is not None and is_main else None
-    return (
-        title_of(key, found),
-        *((evaluation.label,) if several else ()),
-        key.metric,
-        format_value(scores[ENGLISH].value, percent=percent) if ENGLISH in scores else "–",
-        *(f"{mean_of(chosen[name])} ({len(chosen[name])})" if name in chosen else "–" for name in groups),
-        "; ".join(controls) or "–",
-        "–" if chance is None else format_value(chance, percent=percent),
-        f"{sum(score.n for score in scores.values()):,}",
-        f"{sum(score.missing for score in scores.values()):,}",
-    )
 
 
 def _details(page: Page, sides: Sequence[Side], key: Key) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visiglot.errors import EvaluationError
+from visiglot.evaluate.means import GroupMean
 from visiglot.evaluate.metrics import METRICS
-from visiglot.evaluate.predictions import SCORES, read_folder, read_scores
+from visiglot.evaluate.predictions import MEANS, SCORES, read_folder, read_means, read_scores
 from visiglot.evaluate.provenance import BenchmarkRun, Run, read_run
 from visiglot.languages import ENGLISH, language
 from visiglot.types import Prediction, Score
@@ -28,9 +29,25 @@ class Evaluation:
     folder: Path
     run: Run | None
     scores: tuple[Score, ...]
+    means: tuple[GroupMean, ...]
 
     def benchmark(self, name: str, prompt_set: str) -> BenchmarkRun | None:
         return self.run.benchmarks.get(f"{name}.{prompt_set}") if self.run is not None else None
+
+    def mean(self, key: Key, group: str, relative_to: str = "") -> GroupMean | None:
+        """The mean over a group of languages, by itself or relative to another's; None when there is none."""
+        for mean in self.means_of(key):
+            if (mean.group, mean.relative_to) == (group, relative_to):
+                return mean
+        return None
+
+    def means_of(self, key: Key) -> list[GroupMean]:
+        """All means over languages of what `key` says."""
+        return [
+            mean
+            for mean in self.means
+            if Key(mean.benchmark, mean.prompt_set, mean.task, mean.metric, mean.tokenisation) == key
+        ]
 
     def predictions(self) -> Iterable[Prediction]:
         """Every row of every prediction file."""
@@ -47,6 +64,11 @@ class Key:
     task: str
     metric: str
     tokenisation: str
+
+
+Tables = Mapping[Key, Mapping[str, Score]]
+Side = tuple[Evaluation, Tables]
+"""One of the evaluations that stand side by side, with its `tables`."""
 
 
 def title_of(key: Key, keys: Iterable[Key]) -> str:
@@ -68,11 +90,13 @@ def load_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
         names = [f"{name} ({folder})" for name, (folder, _) in zip(names, runs)]
     found = []
     for label, (folder, run) in zip(names, runs):
-        if not (folder / SCORES).is_file():
-            raise EvaluationError(
-                f"{folder} has no {SCORES}", hint="`visiglot evaluate --only score --out FOLDER` makes it."
-            )
-        found.append(Evaluation(label, folder, run, tuple(read_scores(folder / SCORES))))
+        for name in (SCORES, MEANS):
+            if not (folder / name).is_file():
+                raise EvaluationError(
+                    f"{folder} has no {name}", hint="`visiglot evaluate --only score --out FOLDER` makes it."
+                )
+        scores, means = read_scores(folder / SCORES), read_means(folder / MEANS)
+        found.append(Evaluation(label, folder, run, tuple(scores), tuple(means)))
     return found
 
 
@@ -106,10 +130,10 @@ def mean_value(scores: Iterable[Score]) -> float:
     return sum(values) / len(values) if values else math.nan
 
 
-def language_groups(scores: Mapping[str, Score], row: BenchmarkRun | None) -> dict[str, tuple[str, ...]]:
-    """The languages that have scores, English apart, by the benchmark's named groups; "other languages" are the rest.
-    Groups without a scored language are left out."""
-    others = [code for code in scores if code != ENGLISH]
+def language_groups(codes: Iterable[str], row: BenchmarkRun | None) -> dict[str, tuple[str, ...]]:
+    """The languages of `codes`, English apart, by the benchmark's named groups; "other languages" are the rest.
+    Groups without one of them are left out."""
+    others = [code for code in codes if code != ENGLISH]
     groups: dict[str, tuple[str, ...]] = {}
     for name, codes in (row.language_groups if row is not None else {}).items():
         if chosen := tuple(code for code in others if code in codes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def test_failures_are_counted_named_and_left_out(one: tuple[str, str]) -> None:
     _, markdown = one
     heads = line(markdown, "| benchmark | metric")
     cells = dict(zip(heads, line(markdown, "| toy (english) | exact")))
-    assert cells["English"] == "50.0 %"  # one of the two that were answered
+    assert cells["English"] == "50.0 % (0.0–100.0)"  # one of the two that were answered
     assert (cells["answers"], cells["failed"]) == ("10", "5")
     assert "dog: scores aren't finite" in markdown
 
@@ -77,10 +78,13 @@ def test_the_headline_separates_english_and_the_benchmarks_groups(
     folder = evaluated(benchmark, tmp_path / "e", wrong={"cat": "猫"})  # right in Japanese, wrong elsewhere
     _, markdown = report(folder, out=tmp_path)
     cells = dict(zip(line(markdown, "| benchmark | metric"), line(markdown, "| toy (english) | exact")))
-    assert cells["English"] == "66.7 %"
-    assert cells["pictured"] == "66.7 % (2)"
-    assert cells["never pictured"] == "100.0 % (1)"
-    assert cells["other languages"] == "66.7 % (1)"
+    assert cells["English"] == "66.7 % (0.0–100.0)"
+    assert cells["pictured"] == "66.7 % (0.0–100.0) in 2"
+    assert cells["never pictured"] == "100.0 % (100.0–100.0) in 1"
+    assert cells["other languages"] == "66.7 % (0.0–100.0) in 1"
+    ratio = line(markdown, "Groups of languages compared", "| toy (english) | exact")
+    assert ratio[:3] == ["toy (english)", "exact", "never pictured / pictured"]
+    assert ratio[3].startswith("150.0 % (100.0–")
     assert line(markdown, "The English gap", "| never pictured")[1:] == ["66.7 %", "100.0 %", "−33.3 %"]
     assert "Japanese (never pictured)" in markdown
 
@@ -92,8 +96,18 @@ def test_a_control_stands_beside_what_it_controls(register: Callable[[Benchmark]
     evaluated(control, tmp_path / "e", wrong=dict.fromkeys(WORDS["eng_Latn"], "no idea"))
     _, markdown = report(folder, out=tmp_path)
     cells = dict(zip(line(markdown, "| benchmark | metric"), line(markdown, "| toy (english) | exact")))
-    assert cells["controls"] == "wrong image 0.0 %"
+    assert cells["controls"] == "wrong image 0.0 % (0.0–0.0)"
     assert "| toy-wrong" not in markdown.partition("## How to make it again")[0]
+
+
+def test_what_is_guessed_half_of_the_time_has_no_ratio_of_groups(
+    register: Callable[[Benchmark], Benchmark], tmp_path: Path
+) -> None:
+    benchmark = register(replace(toy_benchmark(), chance={"caption": 0.5}))
+    _, markdown = report(evaluated(benchmark, tmp_path / "e"), out=tmp_path)
+    assert "Groups of languages compared" not in markdown
+    cells = dict(zip(line(markdown, "| benchmark | metric"), line(markdown, "| toy (english) | exact")))
+    assert cells["chance"] == "50.0 %"
 
 
 def test_means_by_script_and_tier_and_the_worst_languages_are_there(one: tuple[str, str]) -> None:
@@ -128,7 +142,7 @@ def test_predictions_from_elsewhere_are_reported_without_a_run(toy: Benchmark, t
         write_predictions([row(id, word, word, language=code) for id, word in words.items()], path)
     _, markdown = report(folder, out=tmp_path / "out")
     cells = dict(zip(line(markdown, "| benchmark | metric"), line(markdown, "| toy (english) | exact")))
-    assert cells["other languages"] == "100.0 % (4)"
+    assert cells["other languages"] == "100.0 % (100.0–100.0) in 4"
     assert "made elsewhere" in markdown
 
 
@@ -140,4 +154,8 @@ def test_the_report_is_the_same_when_made_again(toy: Benchmark, tmp_path: Path) 
 def test_a_folder_that_was_not_scored_says_what_to_do(toy: Benchmark, tmp_path: Path) -> None:
     folder = evaluated(toy, tmp_path / "e")
     with pytest.raises(EvaluationError, match=r"has no scores\.jsonl"):
+        build_report([folder], tmp_path)
+    score_predictions(folder)
+    (folder / "means.jsonl").unlink()
+    with pytest.raises(EvaluationError, match=r"has no means\.jsonl(.|\n)*--only score"):
         build_report([folder], tmp_path)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from visiglot.evaluate.intervals import interval
+from visiglot.evaluate.intervals import ends, interval, resample
 from visiglot.evaluate.metrics import mean
 
 CLUSTERS, SIZE = 20, 15
@@ -56,3 +56,26 @@ def test_a_ratio_of_sums_is_resampled_as_a_ratio() -> None:
     ratio = 60 / 3030
     low, high = interval(values, [str(i) for i in range(60)], mean)
     assert low < ratio < high < 0.5
+
+
+def test_parts_are_resampled_together_whatever_the_order_of_their_rows() -> None:
+    values, clusters, _ = clustered()
+    turned = [values[::-1].copy(), clusters[::-1]]
+    drawn = resample([(values, clusters), (turned[0], turned[1])], mean)
+    assert drawn.shape == (1000, 2)
+    assert np.array_equal(drawn[:, 0], drawn[:, 1])
+    assert drawn[:, 0].std() > 0.05
+
+
+def test_one_part_of_many_has_the_interval_that_it_has_alone() -> None:
+    values, clusters, _ = clustered()
+    drawn = resample([(1 - values, clusters), (values, clusters)], mean)
+    assert ends(drawn[:, 1]) == interval(values, clusters, mean)
+
+
+def test_a_part_that_lacks_a_group_has_nothing_of_it() -> None:
+    values, clusters, _ = clustered()
+    half = len(values) // 2
+    drawn = resample([(values, clusters), (values[:half], clusters[:half])], mean)
+    assert np.isfinite(drawn).all()
+    assert drawn[:, 1].std() > 1.2 * drawn[:, 0].std()  # half as many clusters

@@ -10,10 +10,13 @@ import pytest
 from tests.unit.evaluate.conftest import row
 
 from visiglot.errors import EvaluationError
+from visiglot.evaluate.means import GroupMean
 from visiglot.evaluate.predictions import (
     prediction_line,
+    read_means,
     read_predictions,
     read_scores,
+    write_means,
     write_predictions,
     write_scores,
 )
@@ -98,3 +101,20 @@ def test_scores_come_back_and_a_missing_value_is_null_in_the_file(tmp_path: Path
     assert back[0] == scores[0]
     assert math.isnan(back[1].value)
     assert back[1].missing == 4
+
+
+def test_means_come_back_and_a_line_that_is_none_is_refused(tmp_path: Path) -> None:
+    key = ("toy", "english", "caption", "exact", "nfc")
+    means = [
+        GroupMean(*key, "pictured", "", ("deu_Latn", "arb_Arab"), 8, 4, 0.5, 0.25, 0.75),
+        GroupMean(*key, "never pictured", "pictured", ("jpn_Jpan",), 4, 4, math.nan, math.nan, math.nan),
+    ]
+    path = tmp_path / "means.jsonl"
+    write_means(means, path)
+    first, second = read_means(path)
+    assert first == means[0]
+    assert second.relative_to == "pictured"
+    assert math.isnan(second.value)
+    path.write_text('{"benchmark": "toy"}\n')
+    with pytest.raises(EvaluationError, match="line 1 is no mean: it lacks 'group'"):
+        read_means(path)

@@ -10,7 +10,7 @@ from tests.unit.evaluate.conftest import row
 
 from visiglot.errors import EvaluationError, UnknownNameError
 from visiglot.evaluate.benchmark import Benchmark
-from visiglot.evaluate.predictions import prediction_path, read_scores, write_predictions
+from visiglot.evaluate.predictions import prediction_path, read_means, read_scores, write_predictions
 from visiglot.evaluate.score import score_predictions
 from visiglot.types import Prediction, Score
 
@@ -64,6 +64,17 @@ def test_the_file_holds_what_is_returned_and_scoring_again_gives_it_again(toy: B
     before = (out / "scores.jsonl").read_bytes()
     score_predictions(out)
     assert (out / "scores.jsonl").read_bytes() == before
+
+
+def test_the_means_are_those_of_the_languages_values(toy: Benchmark, out: Path) -> None:
+    german = [row(str(i), text, "Katze", language="deu_Latn") for i, text in enumerate(["Katze", "Hund", "Hund"])]
+    write(out, row("1", "cat"), row("2", "dog"), row("3", None), *german)
+    score_predictions(out)
+    means = {(m.group, m.metric): m for m in read_means(out / "means.jsonl")}
+    assert means["all languages", "exact"].value == pytest.approx((1 / 2 + 1 / 3) / 2)
+    assert (means["all languages", "exact"].n, means["all languages", "exact"].things) == (5, 3)
+    assert means["other languages", "exact"].languages == ("deu_Latn",)
+    assert {metric for _, metric in means} == {"exact", "chrf-sentence"}
 
 
 def test_answers_of_two_models_under_one_name_are_refused(toy: Benchmark, out: Path) -> None:
