@@ -58,8 +58,8 @@ def add_headline(page: Page, sides: Sequence[Side], keys: Sequence[Key]) -> None
     page.table(
         columns,
         rows,
-        caption="Means over languages, each language counting alike, with their intervals in brackets and the number of "
-        "languages behind. Controls are means over all languages.",
+        caption="Means over languages, each language counting alike, with their intervals in brackets and the number "
+        "of languages behind. Controls are means over all languages.",
         numeric=[i for i in range(len(columns)) if i not in texts],
     )
     _relations(page, sides, keys, controls)
