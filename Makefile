@@ -10,6 +10,7 @@ TORCH_INDEX ?=
 DEMO ?= out/demo
 DEMO_LANGUAGES = en,de,fr,el,ru,tr,ar,hi,id,sw,zh-Hans,ja
 DEMO_LIMIT = 200
+NANO_SCORES ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
@@ -21,11 +22,11 @@ ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 export OMP_WAIT_POLICY = PASSIVE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo data test test-all check bench study clean distclean
+.PHONY: help demo data nano-pretrain nano-ship test test-all check bench study clean distclean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 26
 
 # --- environment: made once, and again when what it is made from changes ---
 
@@ -53,13 +54,21 @@ demo: .venv/.base ## train the built-in model, evaluate it, caption pictures in 
 	$(BIN)/visiglot train nano-lm
 	$(BIN)/visiglot train nano
 	$(BIN)/visiglot evaluate nano --languages $(DEMO_LANGUAGES) --limit $(DEMO_LIMIT) --out $(DEMO)/scores
-	$(BIN)/visiglot report $(DEMO)/scores --out $(DEMO)
+	$(BIN)/visiglot report $(DEMO)/scores --out $(DEMO) --see 'What re-alignment needs=docs/study/realign.md'
 	$(BIN)/visiglot caption src/visiglot/nano/examples --languages $(DEMO_LANGUAGES) --sheet $(DEMO)/sheet.html
 	@printf '\nThe pictures with their captions: %s\nThe scores, language by language: %s\nNow one of yours:\n\n  %s\n' \
 	  $(DEMO)/sheet.html $(DEMO)/report.html '$(BIN)/visiglot caption PICTURE.png --languages de,sw,ja'
 
 data: .venv/.base ## fetch and draw the built-in data
 	$(BIN)/visiglot data nano
+
+nano-pretrain: .venv/.base ## train what the built-in model starts from; goes on where it was stopped
+	$(BIN)/visiglot data nano
+	$(BIN)/visiglot train nano-english --resume
+	$(BIN)/visiglot train nano-lm --resume
+
+nano-ship: .venv/.base ## put the trained built-in models into the package (NANO_SCORES=an evaluation of nano)
+	$(BIN)/python -m tools.ship_nano $(addprefix --scores ,$(NANO_SCORES))
 
 # --- proof ---
 
@@ -70,11 +79,11 @@ test-all: .venv/.dev ## every test, slow ones and those in a browser too
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2
 
 check: .venv/.dev ## format, lint, types, import law, and whether the documentation is true
-	$(BIN)/ruff format --check src tests benchmarks studies
-	$(BIN)/ruff check src tests benchmarks studies
+	$(BIN)/ruff format --check src tests benchmarks studies tools
+	$(BIN)/ruff check src tests benchmarks studies tools
 	$(BIN)/mypy
 	$(ONE_THREAD) $(BIN)/python -m pytest tests/test_import_law.py tests/docs \
-	  tests/contracts/test_recipes.py tests/contracts/test_packaging.py
+	  tests/contracts/test_recipes.py tests/contracts/test_packaging.py tests/contracts/test_shipped_model.py
 
 bench: .venv/.dev ## measure speed and memory on this machine
 	$(BIN)/python benchmarks/loss.py

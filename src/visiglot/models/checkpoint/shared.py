@@ -164,17 +164,10 @@ def share_parts(folder: Path, others: Mapping[str, Path]) -> None:
         assert part in SHAREABLE, part
         with reading(str(other / WEIGHTS), hint=_AGAIN):
             theirs = load_file(other / WEIGHTS)
-        names = _names_in(f"{part}.", theirs, own)
-        differing = sorted(
-            name
-            for key, name in names.items()
-            if name not in own or own[name].dtype != theirs[key].dtype or not torch.equal(own[name], theirs[key])
-        )
-        if differing or not names:
-            raise CheckpointError(
-                f"{folder}: its {part} isn't that of {other}: {_some(differing) or 'no such weights there'}",
-                hint="Share a part with the very model that it was taken from, while it is frozen.",
-            )
+        try:
+            names = common_names(part, own, theirs)
+        except CheckpointError as error:
+            raise CheckpointError(f"{folder}: its {part} isn't that of {other}: {error.message}", hint=error.hint) from error
         for name in names.values():
             del own[name]
         described[part] = {
@@ -190,6 +183,26 @@ def share_parts(folder: Path, others: Mapping[str, Path]) -> None:
         aside.unlink(missing_ok=True)
         raise CheckpointError(f"{folder} can't be written: {error}", hint="Make room there.") from error
     write_text(json.dumps(described, indent=1) + "\n", folder / PARTS, error=CheckpointError)
+
+
+def common_names(part: str, own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, str]:
+    """Names of a part's tensors in the other model -> their names in this one, when all of them are equal.
+
+    Raises:
+        CheckpointError: some differ or are missing here, or the other model has no such part.
+    """
+    names = _names_in(f"{part}.", theirs, own)
+    differing = sorted(
+        name
+        for key, name in names.items()
+        if name not in own or own[name].dtype != theirs[key].dtype or not torch.equal(own[name], theirs[key])
+    )
+    if differing or not names:
+        raise CheckpointError(
+            _some(differing) or f"there are no weights below '{part}.'",
+            hint="Share a part with the very model that it was taken from, while it is frozen.",
+        )
+    return names
 
 
 def _some(names: list[str]) -> str:

@@ -1,0 +1,198 @@
+"""Weights of a release: written in half the bytes, shared where they are the same, and held against the run's."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from tools.nano_runs import FinishedRun
+from visiglot.cli.prompts import caption_prompt, content
+from visiglot.data.collate import collate
+from visiglot.data.images import load_image
+from visiglot.errors import CheckpointError, EvaluationError, VisiglotError
+from visiglot.evaluate.answers import ModelAnswerer
+from visiglot.evaluate.benchmark import Settings
+from visiglot.languages import language
+from visiglot.models.build import load_model
+from visiglot.models.checkpoint import WEIGHTS
+from visiglot.models.checkpoint.shared import PARTS, common_names
+from visiglot.models.checkpoint.tensors import INDEX, load_tensors
+from visiglot.models.processor import VisiglotProcessor
+from visiglot.models.vlm import VisionLanguageModel
+from visiglot.render import render
+from visiglot.types import Example, ImageRef, Message
+
+LEAST_SAME = 0.95
+"""Share of the run's tokens that must be the shipped model's first choice too; bf16 turns only near ties."""
+
+Loaded = tuple[VisionLanguageModel, VisiglotProcessor]
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def narrow(tensor: Tensor) -> Tensor:
+    """Matrices as bf16. Vectors (norms, biases, running statistics) stay as they are: they weigh next to nothing."""
+    return tensor.bfloat16() if tensor.is_floating_point() and tensor.dim() > 1 else tensor
+
+
+def write_model(run: FinishedRun, folder: Path) -> None:
+    """Write what inference and `from:` need of a run's model: its configs, its tokenizer, and its weights, narrowed.
+
+    Raises:
+        CheckpointError: its config doesn't state float32, so that the weights wouldn't be read as such; or one of its
+            files names a folder of this machine.
+    """
+    folder.mkdir(parents=True)
+    values = json.loads((run.model / "config.json").read_text(encoding="utf-8"))
+    stated = {values.get("dtype"), *(values[part].get("dtype", "float32") for part in ("vision_config", "text_config"))}
+    if stated != {"float32"}:
+        raise CheckpointError(f"{run.model}: its config states {', '.join(map(str, stated))}", hint="Train in float32.")
+    for path in sorted(run.model.iterdir()):
+        if path.suffix == ".safetensors" or path.name in (INDEX, PARTS):
+            continue
+        text = path.read_text(encoding="utf-8")
+        if str(Path.home()) in text or str(run.folder) in text:
+            raise CheckpointError(f"{path} names a folder of this machine", hint="Take the path out of it.")
+        shutil.copyfile(path, folder / path.name)
+    tensors = load_tensors(str(run.model), "")
+    save_file({key: narrow(value) for key, value in tensors.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / WEIGHTS).chmod(0o644)
+
+
+def refuse_other_parts(run: FinishedRun, others: Mapping[str, FinishedRun]) -> None:
+    """Raise CheckpointError unless each part of the run's model is, bit for bit, that of the other run's model."""
+    own = load_tensors(str(run.model), "")
+    for part, other in others.items():
+        try:
+            common_names(part, own, load_tensors(str(other.model), ""))
+        except CheckpointError as error:
+            raise CheckpointError(
+                f"{run.folder} wasn't trained from {other.folder}, or changed what it took: its {part} differs at "
+                f"{error.message}",
+                hint=f"Train it anew from this {other.recipe.name}, with {part} frozen or under low-rank layers.",
+            ) from error
+
+
+# --- proving ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The shipped model against the run's, on the same pictures and languages.
+
+    Args:
+        answers, same_answers: greedy answers, and those that are the same text.
+        tokens, same_tokens: of the run's answers, and those that are the shipped model's first choice too when it reads
+            the run's answer so far.
+        largest, mean: absolute difference of a logit there.
+        spread: standard deviation of the run's logits, to compare with.
+    """
+
+    pictures: int
+    languages: tuple[str, ...]
+    answers: int
+    same_answers: int
+    tokens: int
+    same_tokens: int
+    largest: float
+    mean: float
+    spread: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.same_answers} of {self.answers} greedy answers ({self.pictures} pictures, "
+            f"{', '.join(self.languages)}) are the same text; {self.same_tokens} of {self.tokens} tokens are the first "
+            f"choice of both; logits differ by {self.mean:.4f} in the mean and {self.largest:.4f} at most, where their "
+            f"standard deviation is {self.spread:.3f}"
+        )
+
+
+def refuse_other_weights(shipped: VisionLanguageModel, run: VisionLanguageModel, where: Path) -> None:
+    """Raise CheckpointError unless every shipped weight is the run's, rounded as `narrow` rounds and float32 again."""
+    own, theirs = shipped.state_dict(), run.state_dict()
+    wrong = [
+        key
+        for key in {**own, **theirs}
+        if key not in own
+        or key not in theirs
+        or own[key].dtype != theirs[key].dtype
+        or not torch.equal(own[key], narrow(theirs[key]).to(theirs[key].dtype))
+    ]
+    if wrong:
+        raise CheckpointError(f"{where}: {len(wrong)} weights aren't the run's, {wrong[0]} among them")
+
+
+@torch.no_grad()
+def prove(shipped: Loaded, run: Loaded, pictures: Sequence[Path], languages: Sequence[str]) -> Proof:
+    """Ask both models about the same pictures.
+
+    Raises:
+        EvaluationError: they choose other tokens too often, see LEAST_SAME.
+        VisiglotError: a picture can't be read, or a model can't answer.
+    """
+    examples = [
+        Example(f"{path.name}/{code}", (Message("user", content(caption_prompt(), language(code).name)),), code, (ref,))
+        for path in pictures
+        for ref in [ImageRef(path.name, path=path)]
+        for code in languages
+    ]
+    wanted, said = _answers(run, examples), _answers(shipped, examples)
+    answered = [
+        Example(one.id, (*one.messages, Message("assistant", (text,))), one.language, one.images)
+        for one, text in zip(examples, wanted, strict=True)
+        if text
+    ]
+    if not answered:
+        raise EvaluationError("the run's model answers nothing at all", hint="Look at it with `visiglot caption`.")
+    theirs, labels = _logits(run, answered)
+    ours, _ = _logits(shipped, answered)
+    apart = (ours - theirs).abs()
+    proof = Proof(
+        pictures=len(pictures),
+        languages=tuple(languages),
+        answers=len(examples),
+        same_answers=sum(one == other for one, other in zip(wanted, said, strict=True)),
+        tokens=len(labels),
+        same_tokens=int((ours.argmax(-1) == theirs.argmax(-1)).sum()),
+        largest=float(apart.max()),
+        mean=float(apart.mean()),
+        spread=float(theirs.std()),
+    )
+    if proof.same_tokens < LEAST_SAME * proof.tokens:
+        raise EvaluationError(f"the shipped model isn't the run's: {proof}", hint="Half the bytes are too few for it.")
+    return proof
+
+
+def _answers(loaded: Loaded, examples: Sequence[Example]) -> list[str]:
+    answerer = ModelAnswerer(*loaded, name="", fingerprint="not needed", max_batch_tokens=16384)
+    found: dict[int, str] = {}
+    for index, answer in answerer.answer(examples, Settings(max_new_tokens=48)):
+        if isinstance(answer, VisiglotError):
+            raise answer
+        found[index] = answer
+    return [found[index] for index in range(len(examples))]
+
+
+def _logits(loaded: Loaded, examples: Sequence[Example]) -> tuple[Tensor, Tensor]:
+    """[P, V] logits at every supervised position, and the labels there [P]."""
+    model, processor = loaded
+    spec = processor.spec()
+
+    def pixels(refs: Sequence[ImageRef]) -> Tensor:
+        return processor.pixel_values([load_image(ref) for ref in refs])
+
+    states = model.target_states(collate([render(one, spec) for one in examples], spec, pixels=pixels))
+    return model.head(states.states).float(), states.labels
+
+
+def load_on_cpu(folder: Path) -> Loaded:
+    """Raises CheckpointError."""
+    return load_model(str(folder), device="cpu")
