@@ -97,8 +97,8 @@ def _state(study: Study, results: Results) -> str:
 def _legend(study: Study) -> str:
     return (
         "Each number in the tables is a share of answers that equal CLDR's name, averaged over languages, each "
-        "counting alike: the mean over seeds, below it the smallest and largest seed, and in brackets a 95 % bootstrap interval "
-        "that resamples the concepts asked about (seeds and languages fixed)."
+        "counting alike: the mean over seeds, below it the smallest and largest seed, and in brackets a 95 % "
+        "bootstrap interval that resamples the concepts asked about (seeds and languages fixed)."
     )
 
 
@@ -245,7 +245,8 @@ def _how(study: Study, results: Results) -> str:
     )
     parts = [
         f"Each cell trains and is asked on {study.cores} cores ({study.device}) and may take {study.minutes:g} "
-        f"minutes. Seeds: {', '.join(map(str, study.seeds))}. Benchmarks: {asked}. The groups of languages that means are over:",
+        f"minutes. Seeds: {', '.join(map(str, study.seeds))}. Benchmarks: {asked}. "
+        "The groups of languages that means are over:",
         groups,
     ]
     if made := _made_with(results):

@@ -17,6 +17,10 @@ def report(
         typer.Option("--out", "-o", help="Folder for report.html and report.md. Default: the folder, if there is one."),
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Heading of the report.")] = "How well it speaks",
+    see: Annotated[
+        list[str] | None,
+        typer.Option("--see", metavar="TITLE=PATH_OR_URL", help="A page that the report leads to; may be repeated."),
+    ] = None,
 ) -> None:
     """Write report.html and report.md from scored evaluation folders; no model and no data set is needed."""
     from visiglot.errors import EvaluationError
@@ -26,5 +30,24 @@ def report(
         raise EvaluationError(
             f"{len(folders)} evaluation folders, and no place for their common report", hint="Name one with --out."
         )
-    for path in build_report(folders, out or folders[0], title=title):
+    for path in build_report(folders, out or folders[0], title=title, see=_pages(see or [])):
         typer.echo(str(path))
+
+
+def _pages(given: list[str]) -> dict[str, str]:
+    """Title -> path or URL. Raises ConfigError: an item is no `TITLE=PATH_OR_URL`, or a title is there twice."""
+    from visiglot.errors import ConfigError
+
+    pages: dict[str, str] = {}
+    problems = []
+    for item in given:
+        title, _, target = (part.strip() for part in item.partition("="))
+        if not title or not target:
+            problems.append(f"--see: {item!r} has no title and page on both sides of `=`")
+        elif title in pages:
+            problems.append(f"--see: the title {title!r} is there twice")
+        else:
+            pages[title] = target
+    if problems:
+        raise ConfigError("visiglot report", problems, hint="--see 'What re-alignment needs=docs/study/realign.md'")
+    return pages

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from urllib.parse import quote, urlsplit
 
+from visiglot.errors import EvaluationError
 from visiglot.evaluate.headline import add_headline, controls_of
 from visiglot.evaluate.metrics.exact import is_exact
 from visiglot.evaluate.pictures import picture_file, sampled
@@ -29,42 +33,72 @@ from visiglot.evaluate.summary import (
 )
 from visiglot.files import write_text
 from visiglot.languages import ENGLISH, language
-from visiglot.sheet import Bar, Card, Measure, Page, Status, Text, format_value, write_page
+from visiglot.sheet import Bar, Card, Link, Measure, Page, Status, Text, format_value, write_page
 from visiglot.types import Prediction, Score
 
 SAMPLE_CARDS = 8
 SAMPLE_LANGUAGES = 10
 FAILURES = 20
+URL_SIGNS = "%/:?#[]@!$&'()*+,;=~"
+"""What may stand in a URL as it is (RFC 3986: reserved signs, and the sign of what is encoded already)."""
 
 
-def build_report(folders: Sequence[Path], out: Path, *, title: str = "How well it speaks") -> tuple[Path, Path]:
+def build_report(
+    folders: Sequence[Path],
+    out: Path,
+    *,
+    title: str = "How well it speaks",
+    see: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[Path, Path]:
     """Write `report.html` and `report.md` into `out`.
 
     Args:
         folders: scored evaluation folders; several stand side by side.
+        see: title -> http(s) URL or path of another page, which the report leads to.
 
     Returns:
         The paths of both files.
 
     Raises:
-        EvaluationError: a folder isn't scored, or a file in it is broken.
+        EvaluationError: a folder isn't scored, a file in it is broken, or a page to see isn't there.
         VisiglotError: a file can't be written.
     """
     assert folders, "a report needs a folder"
-    page = report_page(load_evaluations(folders), title=title)
+    links = [Link(name, link_target(target, out)) for name, target in see.items()]
+    page = report_page(load_evaluations(folders), title=title, see=links)
     html, markdown = out / "report.html", out / "report.md"
     write_page(page, html)
     write_text(page.markdown(), markdown)
     return html, markdown
 
 
-def report_page(evaluations: Sequence[Evaluation], *, title: str) -> Page:
+def link_target(target: str, out: Path) -> str:
+    """What a page in `out` must link to: an http(s) URL as it is, a path relative to `out`.
+
+    Raises:
+        EvaluationError: it is a URL of another kind, or there is no such file.
+    """
+    scheme = urlsplit(target).scheme
+    if scheme in ("http", "https"):
+        return quote(target, safe=URL_SIGNS)
+    path = Path(target)
+    if not path.exists():
+        raise EvaluationError(
+            f"the report can't lead to {target!r}: there is no such file",
+            hint="Give the path of a page that is there, or a URL that begins with http:// or https://.",
+        )
+    return quote(Path(os.path.relpath(path.resolve(), out.resolve())).as_posix())
+
+
+def report_page(evaluations: Sequence[Evaluation], *, title: str, see: Sequence[Link] = ()) -> Page:
     """The report as a page. Reads the prediction files for samples and failures."""
     sides = [(evaluation, tables(evaluation)) for evaluation in evaluations]
     keys = list(dict.fromkeys(key for _, found in sides for key in found))
     models = " and ".join(evaluation.label for evaluation in evaluations)
     languages = {code for _, found in sides for scores in found.values() for code in scores}
     page = Page(title, f"{models}, in {len(languages)} language{'' if len(languages) == 1 else 's'}.")
+    if see:
+        page.links("See also", see)
     add_headline(page, sides, keys)
     controls = controls_of(sides)
     for key in main_keys(key for key in keys if (key.benchmark, key.prompt_set) not in controls):

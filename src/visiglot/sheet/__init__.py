@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from visiglot.errors import VisiglotError
 from visiglot.files import write_text
@@ -21,6 +22,8 @@ from visiglot.sheet.blocks import (
     Cards,
     Code,
     Heading,
+    Link,
+    Links,
     Measure,
     Paragraph,
     Status,
@@ -31,7 +34,7 @@ from visiglot.sheet.blocks import (
 from visiglot.sheet.html import GENERATOR, page_html
 from visiglot.sheet.markdown import page_markdown
 
-__all__ = ["Bar", "Card", "Measure", "Page", "Status", "Text", "format_value", "is_page", "write_page"]
+__all__ = ["Bar", "Card", "Link", "Measure", "Page", "Status", "Text", "format_value", "is_page", "write_page"]
 
 
 class Page:
@@ -80,6 +83,14 @@ class Page:
 
     def cards(self, cards: Sequence[Card]) -> None:
         self._blocks.append(Cards(tuple(cards)))
+
+    def links(self, label: str, links: Sequence[Link]) -> None:
+        """A line that leads to other pages. A target is an http(s) URL or a relative path."""
+        for link in links:
+            scheme = urlsplit(link.target).scheme
+            assert scheme in ("", "http", "https"), link.target
+            assert not any(sign in link.target for sign in "<> \n"), link.target
+        self._blocks.append(Links(label, tuple(links)))
 
     def html(self) -> str:
         """The whole document.

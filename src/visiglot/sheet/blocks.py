@@ -98,7 +98,23 @@ class Cards:
     cards: tuple[Card, ...]
 
 
-Block = Heading | Paragraph | Code | Table | Bars | Cards
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Another page: an http(s) URL, or a path relative to the page's folder, percent-encoded."""
+
+    title: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """A line that leads to other pages; `label` stands in front of them."""
+
+    label: str
+    links: tuple[Link, ...]
+
+
+Block = Heading | Paragraph | Code | Table | Bars | Cards | Links
 
 
 def format_value(value: float, *, percent: bool) -> str:

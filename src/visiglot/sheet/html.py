@@ -16,6 +16,7 @@ from visiglot.sheet.blocks import (
     Cards,
     Code,
     Heading,
+    Links,
     Measure,
     Paragraph,
     Table,
@@ -64,6 +65,9 @@ def _block_html(block: Block) -> str:
             return _bars_html(block)
         case Cards(cards):
             return '<div class="cards">\n' + "\n".join(map(_card_html, cards)) + "\n</div>"
+        case Links(label, links):
+            items = ", ".join(f'<a href="{escape(link.target)}">{escape(link.title)}</a>' for link in links)
+            return f'<p class="links">{escape(label)}: {items}</p>'
 
 
 def _table_html(table: Table) -> str:

@@ -12,6 +12,7 @@ from visiglot.sheet.blocks import (
     Cards,
     Code,
     Heading,
+    Links,
     Measure,
     Paragraph,
     Table,
@@ -60,6 +61,8 @@ def _block_markdown(block: Block) -> str:
             return f"{_md(caption)}\n\n" + _grid(("", *heads), rows, frozenset(range(1, len(heads) + 1)))
         case Cards(cards):
             return "\n\n".join(map(_card_markdown, cards))
+        case Links(label, links):
+            return f"{_md(label)}: " + ", ".join(f"[{_md(link.title)}](<{link.target}>)" for link in links)
 
 
 def _interval(measure: Measure | None, block: Bars) -> str:

@@ -159,3 +159,26 @@ def test_a_folder_that_was_not_scored_says_what_to_do(toy: Benchmark, tmp_path: 
     (folder / "means.jsonl").unlink()
     with pytest.raises(EvaluationError, match=r"has no means\.jsonl(.|\n)*--only score"):
         build_report([folder], tmp_path)
+
+
+def test_a_report_leads_to_other_pages_relative_to_itself(toy: Benchmark, tmp_path: Path) -> None:
+    folder = evaluated(toy, tmp_path / "e")
+    score_predictions(folder)
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "a study.md").write_text("# A study\n", encoding="utf-8")
+    see = {"A <study>": str(tmp_path / "docs" / "a study.md"), "Home": "https://example.org/a?b=c&d"}
+    html, markdown = build_report([folder], tmp_path / "out" / "demo", see=see)
+    page = html.read_text(encoding="utf-8")
+    assert 'See also: <a href="../../docs/a%20study.md">A &lt;study&gt;</a>' in page
+    assert '<a href="https://example.org/a?b=c&amp;d">Home</a>' in page
+    assert "[Home](<https://example.org/a?b=c&d>)" in markdown.read_text(encoding="utf-8")
+    assert (html.parent / "../../docs/a study.md").is_file()
+
+
+@pytest.mark.parametrize("target", ["missing.md", "javascript:alert(1)", "data:text/html,x"])
+def test_a_page_that_isnt_there_isnt_led_to(target: str, toy: Benchmark, tmp_path: Path) -> None:
+    folder = evaluated(toy, tmp_path / "e")
+    score_predictions(folder)
+    with pytest.raises(EvaluationError, match="can't lead to"):
+        build_report([folder], tmp_path, see={"Page": target})
+    assert not (tmp_path / "report.html").exists()
