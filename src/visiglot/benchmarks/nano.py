@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visiglot.evaluate.benchmark import BENCHMARKS, Benchmark, Settings
+from visiglot.evaluate.trained import NEVER_PICTURED, WITH_PICTURES
 from visiglot.types import Example
 
 if TYPE_CHECKING:
@@ -57,10 +58,11 @@ class NanoBenchmarkData:
 
     @cached_property
     def language_groups(self) -> Mapping[str, tuple[str, ...]]:
+        """By what the data's training split shows; see `evaluate.trained` for models that say what they saw."""
         unseen = self.data.text_only_languages
         return {
-            "trained with pictures": tuple(code for code in self.languages if code not in unseen),
-            "never pictured": tuple(code for code in self.languages if code in unseen),
+            WITH_PICTURES: tuple(code for code in self.languages if code not in unseen),
+            NEVER_PICTURED: tuple(code for code in self.languages if code in unseen),
         }
 
     def examples(self, language: str, *, split: str, prompt_set: str, limit: int | None) -> Iterable[Example]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visiglot.cli.console import progress_bar, quiet_libraries, say, stdout
-from visiglot.cli.models import card_languages, recipe_of
+from visiglot.cli.models import card_languages, recipe_of, trained_languages
 from visiglot.cli.options import GENERATION, OUTPUT, Device, DryRun, Dtype, Languages, Resume, Seed, refuse_ignored
 from visiglot.errors import EvaluationError
 
@@ -130,8 +130,7 @@ def evaluate(
         if dry_run:
             _rehearse(model, chosen, spec, limit, folder)
             return
-        name = recipe.name if recipe is not None else ""
-        _generate(model, chosen, spec, folder, limit=limit, resume=resume, device=device, dtype=dtype, recipe=name)
+        _generate(model, chosen, spec, folder, limit=limit, resume=resume, device=device, dtype=dtype, recipe=recipe)
     if dry_run:
         typer.echo(f"would score the predictions in {folder}")
         return
@@ -152,7 +151,7 @@ def _generate(
     resume: bool,
     device: str,
     dtype: str,
-    recipe: str,
+    recipe: Recipe | None,
 ) -> None:
     from visiglot.evaluate.answers import fingerprint_model
     from visiglot.evaluate.generate import generate_predictions
@@ -164,6 +163,7 @@ def _generate(
     model, processor = load_model(name, device=device, dtype=dtype)
     codes = resolve(spec, all_codes=model.config.languages)
     weights = fingerprint_model(model, processor)
+    trained = trained_languages(name)
     for benchmark in benchmarks:
         with progress_bar() as bar:
             task = bar.add_task(benchmark.name, total=None)
@@ -177,7 +177,8 @@ def _generate(
                 model_name=name,
                 model_hash=weights,
                 limit=limit,
-                recipe=recipe,
+                recipe=recipe.name if recipe is not None else "",
+                trained=trained,
                 command=("visiglot", *sys.argv[1:]),
                 progress=_progress(bar, task),
             )

@@ -6,10 +6,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visiglot.errors import CheckpointError
+from visiglot.cli.console import say
+from visiglot.errors import CheckpointError, VisiglotError
 
 if TYPE_CHECKING:
     from visiglot.config import Recipe
+    from visiglot.evaluate.trained import TrainedLanguages
 
 
 def recipe_of(name: str) -> Recipe | None:
@@ -45,3 +47,40 @@ def card_languages(name: str) -> tuple[str, ...] | None:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} can't be read: {error}", hint="Name another model, or copy it again.") from error
     return tuple(values.get("languages") or ())
+
+
+def trained_languages(name: str) -> TrainedLanguages:
+    """What a model says of the languages that it knows, and of those in which it was trained on pictures.
+
+    The latter follows from the recipes of the model and of the models that its parts came from. Where one of them, or
+    its data, isn't on this machine, that isn't known, and a notice says so.
+
+    Raises:
+        CheckpointError: there is no such model, or its config can't be read.
+        ConfigError: the recipe beside it is broken.
+    """
+    from visiglot.evaluate.trained import TrainedLanguages
+
+    known = card_languages(name) or ()
+    recipe = recipe_of(name)
+    if recipe is None:
+        return TrainedLanguages(known)
+    try:
+        return TrainedLanguages(known, tuple(sorted(_pictured(recipe))))
+    except VisiglotError as error:
+        say(f"notice  in which languages {name} was trained on pictures isn't known: {error.message}")
+        return TrainedLanguages(known)
+
+
+def _pictured(recipe: Recipe) -> set[str]:
+    """The languages in which a recipe, or one that its parts come from, trains on pictures. Parts that never were
+    part of a model of ours (an encoder, a language model from the hub) have none of interest."""
+    from visiglot.data.pictured import pictured_languages
+
+    found = set(pictured_languages(recipe))
+    parts = (recipe.model.vision, recipe.model.connector, recipe.model.language_model)
+    for name in dict.fromkeys(part.from_ for part in parts if part.from_ is not None):
+        earlier = recipe_of(name)
+        if earlier is not None:
+            found |= _pictured(earlier)
+    return found

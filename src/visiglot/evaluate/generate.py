@@ -23,6 +23,7 @@ from visiglot.evaluate.predictions import (
     write_predictions,
 )
 from visiglot.evaluate.provenance import BenchmarkRun, Run
+from visiglot.evaluate.trained import TrainedLanguages, groups_of
 from visiglot.types import Example, Prediction
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, int], None]
 """Told (answers there, answers wanted, failures among them) whenever one more is written."""
 
+UNKNOWN = TrainedLanguages()
 ROWS_AT_ONCE = 1024
 PICTURES_AT_ONCE = 128
 
@@ -71,6 +73,7 @@ def generate_predictions(
     limit: int | None = None,
     root: Path | None = None,
     recipe: str = "",
+    trained: TrainedLanguages = UNKNOWN,
     command: Sequence[str] = (),
     max_batch_tokens: int = 16384,
     progress: Progress | None = None,
@@ -96,6 +99,7 @@ def generate_predictions(
         limit=limit,
         root=root,
         recipe=recipe,
+        trained=trained,
         command=command,
         progress=progress,
     )
@@ -113,6 +117,7 @@ def collect_predictions(
     limit: int | None = None,
     root: Path | None = None,
     recipe: str = "",
+    trained: TrainedLanguages = UNKNOWN,
     command: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Generated:
@@ -131,6 +136,7 @@ def collect_predictions(
         limit: examples in each language, the first so many.
         root: folder of the benchmark's data; default: its own place.
         recipe, command: for run.json.
+        trained: which languages the model knows, and which with pictures: makes the report's groups.
 
     Raises:
         EvaluationError: no examples in any of the languages, or an id that is there twice.
@@ -142,7 +148,8 @@ def collect_predictions(
     examples = _read_examples(benchmark, data, languages, split, prompt_set, limit)
     lacking = tuple(code for code in languages if code not in examples)
     settings_hash = _settings_hash(benchmark, data, answerer, split, prompt_set)
-    row = _benchmark_run(benchmark, data, split, settings_hash, {code: len(rows) for code, rows in examples.items()})
+    counts = {code: len(rows) for code, rows in examples.items()}
+    row = _benchmark_run(benchmark, data, split, settings_hash, groups_of(data, trained), counts)
     run = Run(
         model=answerer.name,
         model_hash=answerer.fingerprint,
@@ -231,7 +238,12 @@ def _settings_hash(benchmark: Benchmark, data: BenchmarkData, answerer: Answerer
 
 
 def _benchmark_run(
-    benchmark: Benchmark, data: BenchmarkData, split: str, settings_hash: str, rows: Mapping[str, int]
+    benchmark: Benchmark,
+    data: BenchmarkData,
+    split: str,
+    settings_hash: str,
+    groups: Mapping[str, tuple[str, ...]],
+    rows: Mapping[str, int],
 ) -> BenchmarkRun:
     return BenchmarkRun(
         about=benchmark.about,
@@ -246,7 +258,7 @@ def _benchmark_run(
         translation=benchmark.translation,
         control_of=benchmark.control_of,
         control=benchmark.control,
-        language_groups=dict(data.language_groups),
+        language_groups=dict(groups),
         rows=rows,
     )
 

@@ -1,0 +1,41 @@
+"""In which languages a recipe's data have pictures."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from visiglot.config import Recipe
+from visiglot.data.source import Source, build_source
+from visiglot.languages import resolve
+
+LOOKED_AT = 64
+"""Examples of a source and language that are looked at, evenly spread."""
+
+
+def pictured_languages(recipe: Recipe) -> tuple[str, ...]:
+    """FLORES-200 codes, sorted, of the languages in which some stage trains on an example with a picture.
+
+    Sources are opened as training opens them, since it is theirs to know what they show where: the built-in data never
+    show a picture to its text-only languages, whatever a recipe asks for. No picture is read.
+
+    Raises:
+        DataError, ConfigError: a source can't be opened.
+        UnknownNameError: there is no such source any more.
+    """
+    found: set[str] = set()
+    opened: set[str] = set()
+    for data in [stage.data or recipe.data for stage in recipe.stages]:
+        for section in data.sources:
+            languages = resolve(section.languages or data.languages)
+            key = f"{section.model_dump_json(include={'type', 'options'})} {languages}"
+            if key not in opened:
+                opened.add(key)
+                source = build_source(section.type, section.options, languages=languages, seed=recipe.train.seed)
+                found |= {code for code in source.by_language.keys() - found if _shows_pictures(source, code)}
+    return tuple(sorted(found))
+
+
+def _shows_pictures(source: Source, code: str) -> bool:
+    indices = np.asarray(source.by_language[code])
+    step = max(1, -(-len(indices) // LOOKED_AT))
+    return any(source[int(index)].images for index in indices[::step])
