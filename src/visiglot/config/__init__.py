@@ -14,6 +14,7 @@ from visiglot.config.recipes import (
     recipes_folder,
 )
 from visiglot.config.schema import (
+    AugmentationSection,
     BatchSection,
     ConnectorSection,
     DataSection,
@@ -35,6 +36,7 @@ from visiglot.config.schema import (
 )
 
 __all__ = [
+    "AugmentationSection",
     "BatchSection",
     "ConnectorSection",
     "DataSection",

@@ -167,6 +167,33 @@ class BatchSection(Section):
         return self
 
 
+class AugmentationSection(Section):
+    """How far a random view may be from its picture. The defaults suit drawings of single objects.
+
+    Those from `stretch` on imitate another artist's hand, and are off.
+    """
+
+    scale: tuple[float, float] = Field((0.7, 1.1), description="side of the picture in the view, relative")
+    shift: float = Field(0.1, ge=0, description="largest, of the side")
+    rotation: float = Field(12.0, ge=0, description="largest, degrees")
+    flip: float = Field(0.0, ge=0, le=1, description="share mirrored; off, since left and right are often in captions")
+    brightness: float = Field(0.3, ge=0, description="factor 1 ± this")
+    contrast: float = Field(0.3, ge=0, description="factor 1 ± this")
+    saturation: float = Field(0.5, ge=0, description="factor 1 ± this")
+    hue: float = Field(0.06, ge=0, description="largest turn of the colour circle")
+    grey: float = Field(0.1, ge=0, le=1, description="share without colour")
+    background: float = Field(0.3, ge=0, le=1, description="share whose near-white pixels take a random light colour")
+    blur: float = Field(0.3, ge=0, le=1, description="share blurred; the strength is uniform")
+    cutout: float = Field(0.3, ge=0, le=1, description="share with a grey rectangle")
+    cutout_side: float = Field(0.3, ge=0, le=1, description="its longest side, relative")
+    stretch: float = Field(0.0, ge=0, description="width times, and height over, e to ± this")
+    shear: float = Field(0.0, ge=0, description="largest, of the side")
+    bend: float = Field(0.0, ge=0, description="spread of a smooth field of displacements, of half the side")
+    lines: float = Field(0.0, ge=0, le=1, description="share that gets outlines, and share that loses thin dark lines")
+    shade: float = Field(0.0, ge=0, description="spread of a smooth field of light on all but the near-white")
+    tint: float = Field(0.0, ge=0, description="each colour channel's gamma is e to ± this")
+
+
 class StageSection(Section):
     """One stage: what is trained, with which objective, on what, for how long."""
 
@@ -186,6 +213,7 @@ class StageSection(Section):
     data: DataSection | None = Field(None, description="default: the recipe's")
     augment: bool = Field(False, description="draw pictures anew each time (crop, shift, colour); bypasses the cache")
     cache_views: int = Field(0, ge=0, description="0: no feature cache; n: n cached views of each picture")
+    augmentation: AugmentationSection = Field(AugmentationSection(), description="of views, drawn anew or cached")
 
     @model_validator(mode="after")
     def _trains_something(self) -> StageSection:

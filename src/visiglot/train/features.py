@@ -19,7 +19,6 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +27,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from visiglot.config import AugmentationSection
 from visiglot.errors import CheckpointError
 from visiglot.files import write_text
-from visiglot.train.augment import Augmentation, noise_of
+from visiglot.train.augment import noise_of
 from visiglot.train.pictures import Pictures
 from visiglot.types import ImageRef, VisionFeatures
 
@@ -51,12 +51,12 @@ class FeatureCache:
         how: the augmentation of views beyond 0.
     """
 
-    def __init__(self, folder: Path, encode: Encode, pictures: Pictures, how: Augmentation) -> None:
+    def __init__(self, folder: Path, encode: Encode, pictures: Pictures, how: AugmentationSection) -> None:
         self.folder = folder
         self.encode = encode
         self.pictures = pictures
         self.how = how
-        self._how_hash = hashlib.sha256(json.dumps(asdict(how)).encode()).hexdigest()[:12]
+        self._how_hash = hashlib.sha256(how.model_dump_json().encode()).hexdigest()[:12]
         self._where: dict[str, tuple[Any, int]] = {}  # name of a view -> open shard, row
         self._fresh: dict[str, tuple[Tensor, Tensor]] = {}  # computed and not yet on disk
         self._grid: tuple[int, int] | None = None

@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from visiglot.config import AugmentationSection
 from visiglot.data.collate import collate
 from visiglot.errors import TrainingError
-from visiglot.train.augment import Augmentation, noise_of
+from visiglot.train.augment import noise_of
 from visiglot.train.features import FeatureCache
 from visiglot.train.pictures import Pictures
 from visiglot.types import Batch, ImageRef, PromptSpec, Sample, VisionFeatures
@@ -39,7 +40,7 @@ class Feed:
         pictures: Pictures,
         *,
         draw: str,
-        augmentation: Augmentation | None = None,
+        augmentation: AugmentationSection | None = None,
         cache: FeatureCache | None = None,
         views: int = 1,
     ) -> None:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from visiglot.config import AugmentationSection
 from visiglot.data.images import load_image
 from visiglot.errors import ImageError
 from visiglot.models.processor import VisiglotProcessor
-from visiglot.train.augment import Augmentation, augment
+from visiglot.train.augment import augment
 from visiglot.types import ImageRef
 
 MEMORY = 2 * 2**30
@@ -40,7 +41,7 @@ class Pictures:
         """[I, 3, H, W] float32 as the processor gives them. Raises ImageError."""
         return (self._unit(images) - self._mean) / self._std
 
-    def views(self, images: Sequence[ImageRef], noise: Tensor, how: Augmentation) -> Tensor:
+    def views(self, images: Sequence[ImageRef], noise: Tensor, how: AugmentationSection) -> Tensor:
         """[I, 3, H, W] float32, augmented by `noise` [I, NOISE]. Raises ImageError."""
         return (augment(self._unit(images), noise, how) - self._mean) / self._std
 

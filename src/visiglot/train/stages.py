@@ -22,7 +22,6 @@ from visiglot.languages import resolve
 from visiglot.models.parts import PartGroup, apply_parts, describe_parts
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.vlm import VisionLanguageModel
-from visiglot.train.augment import Augmentation
 from visiglot.train.features import FeatureCache, cache_key, predicted_bytes
 from visiglot.train.feed import Feed
 from visiglot.train.objectives import OBJECTIVES, Objective, ObjectiveLoss
@@ -126,7 +125,7 @@ def prepare_stage(
         spec,
         pictures,
         draw=f"{recipe.train.seed}/{section.name}",
-        augmentation=Augmentation() if section.augment else None,
+        augmentation=section.augmentation if section.augment else None,
         cache=cache,
         views=max(section.cache_views, 1),
     )
@@ -289,7 +288,7 @@ def _feature_cache(
     key = cache_key(model.vision, model.config.vision_layer, processor.fingerprint(), dtype)
     folder = cache_dir() / "features" / key
     encode = frozen_encoder(model, accelerator, dtype)
-    cache = FeatureCache(folder, encode, pictures, Augmentation())
+    cache = FeatureCache(folder, encode, pictures, section.augmentation)
     example, number = count_pictures(mixture)
     if example is None:
         return cache, "feature cache: the data has no pictures"

@@ -1,13 +1,12 @@
 """A view follows from picture and noise alone, stays a picture, and is the picture when nothing may change."""
 
-import dataclasses
-
 import pytest
 import torch
 
-from visiglot.train.augment import NOISE, Augmentation, augment, draw_noise, noise_of
+from visiglot.config import AugmentationSection
+from visiglot.train.augment import NOISE, augment, draw_noise, noise_of
 
-STILL = Augmentation(
+STILL = AugmentationSection(
     scale=(1.0, 1.0),
     shift=0,
     rotation=0,
@@ -35,26 +34,26 @@ def test_no_strength_gives_the_picture_itself() -> None:
 
 
 def test_the_same_noise_gives_the_same_view_and_other_noise_another() -> None:
-    first = augment(pictures(), noise(), Augmentation())
-    assert torch.equal(first, augment(pictures(), noise(), Augmentation()))
-    assert not torch.allclose(first, augment(pictures(), noise(seed=1), Augmentation()), atol=0.05)
+    first = augment(pictures(), noise(), AugmentationSection())
+    assert torch.equal(first, augment(pictures(), noise(), AugmentationSection()))
+    assert not torch.allclose(first, augment(pictures(), noise(seed=1), AugmentationSection()), atol=0.05)
 
 
 def test_a_view_does_not_depend_on_the_rest_of_the_batch() -> None:
-    together = augment(pictures(), noise(), Augmentation())
-    alone = augment(pictures()[1:2], noise()[1:2], Augmentation())
+    together = augment(pictures(), noise(), AugmentationSection())
+    alone = augment(pictures()[1:2], noise()[1:2], AugmentationSection())
     torch.testing.assert_close(together[1:2], alone, atol=1e-6, rtol=0)
 
 
 def test_views_stay_in_range_and_shape() -> None:
-    views = augment(pictures(8), noise(8), Augmentation(brightness=0.9, contrast=0.9, saturation=0.9, hue=0.5))
+    views = augment(pictures(8), noise(8), AugmentationSection(brightness=0.9, contrast=0.9, saturation=0.9, hue=0.5))
     assert views.shape == (8, 3, 16, 16)
     assert views.min() >= 0
     assert views.max() <= 1
 
 
 def changed_by(**strengths: float | tuple[float, float]) -> torch.Tensor:
-    return augment(pictures(16), noise(16), dataclasses.replace(STILL, **strengths)) - pictures(16)
+    return augment(pictures(16), noise(16), STILL.model_copy(update=strengths)) - pictures(16)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +70,12 @@ def changed_by(**strengths: float | tuple[float, float]) -> torch.Tensor:
         {"grey": 1.0},
         {"blur": 1.0},
         {"cutout": 1.0},
+        {"stretch": 0.4},
+        {"shear": 0.4},
+        {"bend": 0.3},
+        {"lines": 1.0},
+        {"shade": 0.5},
+        {"tint": 0.5},
     ],
     ids=lambda strength: next(iter(strength)),
 )
@@ -79,30 +84,28 @@ def test_each_strength_changes_pictures_by_itself(strength: dict[str, float]) ->
 
 
 def test_pictures_are_never_mirrored_unless_asked() -> None:
-    assert Augmentation().flip == 0
-    mirrored = augment(pictures(), noise(), dataclasses.replace(STILL, flip=1.0))
+    assert AugmentationSection().flip == 0
+    mirrored = augment(pictures(), noise(), STILL.model_copy(update={"flip": 1.0}))
     torch.testing.assert_close(mirrored, pictures().flip(-1), atol=1e-5, rtol=0)
 
 
 def test_turning_the_hue_leaves_grey_grey_and_brightness_equal() -> None:
     grey = pictures()[:, :1].expand(-1, 3, -1, -1)
-    turned = augment(grey, noise(), dataclasses.replace(STILL, hue=0.5))
+    turned = augment(grey, noise(), STILL.model_copy(update={"hue": 0.5}))
     torch.testing.assert_close(turned, grey, atol=1e-5, rtol=0)
 
 
 def test_a_third_of_a_turn_makes_red_green_or_blue() -> None:
     red = torch.zeros(1, 3, 4, 4)
     red[:, 0] = 0.4
-    third = torch.full((1, NOISE), 0.5)
-    third[:, 12] = 1.0  # the hue's number, at its far end
-    turned = augment(red, third, dataclasses.replace(STILL, hue=1 / 3))
+    turned = augment(red, torch.ones(1, NOISE), STILL.model_copy(update={"hue": 1 / 3}))
     assert turned[0, :, 0, 0].argmax() in (1, 2)
 
 
 def test_only_near_white_pixels_take_the_background() -> None:
     half = torch.ones(1, 3, 8, 8)
     half[..., 4:] = 0.3
-    view = augment(half, noise(1), dataclasses.replace(STILL, background=1.0))
+    view = augment(half, noise(1), STILL.model_copy(update={"background": 1.0}))
     torch.testing.assert_close(view[..., 5:7], half[..., 5:7], atol=1e-5, rtol=0)
     assert (view[..., :3] < 1).any()
 

@@ -8,9 +8,9 @@ from tests.drawn import Drawn
 from tests.tiny import build_tiny
 from torch import Tensor
 
+from visiglot.config import AugmentationSection
 from visiglot.errors import CheckpointError, ImageError
 from visiglot.train import features as module
-from visiglot.train.augment import Augmentation
 from visiglot.train.features import FeatureCache, cache_key
 from visiglot.train.pictures import Pictures
 from visiglot.types import ImageRef, VisionFeatures
@@ -37,7 +37,7 @@ class Encoder:
 
 
 def open_cache(folder: Path, built, encoder: Encoder) -> FeatureCache:
-    return FeatureCache(folder, encoder, Pictures(built.processor), Augmentation())
+    return FeatureCache(folder, encoder, Pictures(built.processor), AugmentationSection())
 
 
 def test_features_from_disk_are_those_that_were_computed(tmp_path: Path, built) -> None:
