@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.nano_runs import shortened
 from tests.unit.data.nano.conftest import pin, unpin
 from tests.unit.data.nano.packages import write_packages
 from typer.testing import CliRunner, Result
@@ -17,8 +18,6 @@ from visiglot.config import load_recipe
 
 pytestmark = pytest.mark.slow
 
-LANGUAGES = ["eng_Latn", "deu_Latn", "fra_Latn", "tur_Latn", "zho_Hans"]
-CATEGORIES = ["animal", "food_drink"]
 EXAMPLES = Path(visiglot.__path__[0]) / "nano" / "examples"
 
 
@@ -37,30 +36,6 @@ def command(*arguments: object) -> Result:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0, f"{arguments}: {result.stderr[-3000:]}"
     return result
-
-
-def shortened(name: str) -> list[str]:
-    """Overrides that leave a built-in recipe its parts, stages and tasks, and make it a matter of seconds."""
-    recipe = load_recipe(name)
-    found = [f"train.{key}={value}" for key, value in {"log_every": 1, "save_every": 2, "min_supervised": 0}.items()]
-    if recipe.model.language_model.tokenizer is not None:
-        found.append("model.language_model.tokenizer.vocabulary=400")
-    languages = LANGUAGES if len(recipe.data.languages) > 1 else LANGUAGES[:1]
-    sections = [("data", recipe.data)]
-    for number, stage in enumerate(recipe.stages):
-        at = f"stages.{number}"
-        found += [f"{at}.steps=3", f"{at}.warmup_steps=1", f"{at}.batch.rows=8", f"{at}.batch.accumulate=1"]
-        if stage.data is not None:
-            sections.append((f"{at}.data", stage.data))
-    for path, data in sections:
-        found.append(f"{path}.languages=[{', '.join(languages)}]")
-        for number, source in enumerate(data.sources):
-            at = f"{path}.sources.{number}"
-            if "categories" in source.options:
-                found.append(f"{at}.options.categories=[{', '.join(CATEGORIES)}]")
-            if source.languages is not None:
-                found.append(f"{at}.languages=[{', '.join(languages)}]")
-    return found
 
 
 def test_the_demos_commands_lead_from_packages_to_captions(packages: Path, tmp_path: Path) -> None:

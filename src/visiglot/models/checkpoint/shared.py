@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -178,6 +179,7 @@ def share_parts(folder: Path, others: Mapping[str, Path]) -> None:
     aside = folder / f".{WEIGHTS}.partial"
     try:
         save_file(own, aside, metadata={"format": "pt"})
+        shutil.copymode(folder / WEIGHTS, aside)  # safetensors writes for the owner alone
         os.replace(aside, folder / WEIGHTS)
     except (OSError, SafetensorError) as error:
         aside.unlink(missing_ok=True)
