@@ -30,6 +30,8 @@ PICTURES_AT_ONCE = 32
 MAX_BATCH_TOKENS = 16384
 ERRORS_SHOWN = 10
 """Different errors that are told on the terminal; rows have them all."""
+LANGUAGES_SHOWN = 10
+"""Languages that the model doesn't know which are told by name."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,9 @@ def _questions(pictures: Sequence[ImageRef], task: Task, card: tuple[str, ...], 
     codes: Sequence[str | None] = [None] if task.languages is None else resolve(task.languages, all_codes=card)
     unknown = [code for code in codes if code is not None and card and code not in card]
     if unknown:
-        say(f"notice  not on the model's card, so expect little: {', '.join(unknown)}")
+        names = ", ".join(f"{code} ({language(code).name})" for code in unknown[:LANGUAGES_SHOWN])
+        more = f" and {len(unknown) - LANGUAGES_SHOWN} more" if len(unknown) > LANGUAGES_SHOWN else ""
+        say(f"notice  not on the model's card, so expect little: {names}{more}")
     questions = []
     for ref in pictures:
         key = _key(ref)

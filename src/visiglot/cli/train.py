@@ -84,9 +84,12 @@ def train(
         _rehearse(resolved, folder, device)
         return
     quiet_libraries()
+    from visiglot.data.pictured import open_sources
     from visiglot.train.loop import fit
 
     refuse_foreign_run(folder)
+    for _ in open_sources(resolved):
+        pass  # a language that a later stage's data lack is said now, and not when that stage begins
     if fresh and (folder / RUN_LOCK).is_file():
         from visiglot.train.track import Tracker
 

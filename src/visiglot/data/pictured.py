@@ -1,6 +1,8 @@
-"""In which languages a recipe's data have pictures."""
+"""A recipe's data as they will be trained on: whether they can be opened, and in which languages they have pictures."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,17 +14,13 @@ LOOKED_AT = 64
 """Examples of a source and language that are looked at, evenly spread."""
 
 
-def pictured_languages(recipe: Recipe) -> tuple[str, ...]:
-    """FLORES-200 codes, sorted, of the languages in which some stage trains on an example with a picture.
-
-    Sources are opened as training opens them, since it is theirs to know what they show where: the built-in data never
-    show a picture to its text-only languages, whatever a recipe asks for. No picture is read.
+def open_sources(recipe: Recipe) -> Iterator[Source]:
+    """Every source of any stage, opened as training opens it, once.
 
     Raises:
-        DataError, ConfigError: a source can't be opened.
+        DataError, ConfigError: a source can't be opened, or has nothing in the languages asked for.
         UnknownNameError: there is no such source any more.
     """
-    found: set[str] = set()
     opened: set[str] = set()
     for data in [stage.data or recipe.data for stage in recipe.stages]:
         for section in data.sources:
@@ -30,8 +28,19 @@ def pictured_languages(recipe: Recipe) -> tuple[str, ...]:
             key = f"{section.model_dump_json(include={'type', 'options'})} {languages}"
             if key not in opened:
                 opened.add(key)
-                source = build_source(section.type, section.options, languages=languages, seed=recipe.train.seed)
-                found |= {code for code in source.by_language.keys() - found if _shows_pictures(source, code)}
+                yield build_source(section.type, section.options, languages=languages, seed=recipe.train.seed)
+
+
+def pictured_languages(recipe: Recipe) -> tuple[str, ...]:
+    """FLORES-200 codes, sorted, of the languages in which some stage trains on an example with a picture.
+
+    What a source shows in which language is its own to know: the built-in data never show a picture to its text-only
+    languages, whatever a recipe asks for. So sources are opened, and what `open_sources` raises is raised; no picture
+    is read.
+    """
+    found: set[str] = set()
+    for source in open_sources(recipe):
+        found |= {code for code in source.by_language.keys() - found if _shows_pictures(source, code)}
     return tuple(sorted(found))
 
 

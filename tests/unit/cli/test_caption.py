@@ -11,6 +11,7 @@ from typer.testing import Result
 from visiglot.cli.pictures import find_pictures
 from visiglot.cli.prompts import caption_prompt, content
 from visiglot.data.nano.prompts import fill, load_prompts
+from visiglot.languages import sets
 from visiglot.types import ImageSlot
 
 KEYS = {"id", "image", "language", "prompt", "text", "error"}
@@ -49,6 +50,31 @@ def test_good_pictures_exit_with_0(run: Run, tiny_model: Path, pictures: Path, t
     out = tmp_path / "captions.jsonl"
     assert caption(run, tiny_model, pictures / "a.png", "-l", "all", "-o", out).exit_code == 0
     assert [row["language"] for row in rows_of(out)] == ["eng_Latn", "deu_Latn"]  # the model's card
+
+
+def test_any_language_of_the_table_is_answered_with_one_notice_for_those_not_on_the_card(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "captions.jsonl"
+    asked = "German,Kiswahili,zh-TW,yo,SR_latn"
+    result = caption(run, tiny_model, pictures / "a.png", "-l", asked, "-o", out)
+    assert result.exit_code == 0
+    codes = ["deu_Latn", "swh_Latn", "zho_Hant", "yor_Latn", "srp_Latn"]
+    assert [row["language"] for row in rows_of(out)] == codes
+    assert rows_of(out)[1]["prompt"] == "Caption in Swahili:"
+    (notice,) = (line for line in result.stderr.splitlines() if line.startswith("notice"))
+    assert "swh_Latn (Swahili), zho_Hant (Traditional Chinese)" in notice
+    assert "deu_Latn" not in notice
+
+
+def test_every_language_of_the_built_in_data_can_be_asked_for_at_once(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "captions.jsonl"
+    result = caption(run, tiny_model, pictures / "a.png", "-l", "cldr", "-o", out)
+    assert result.exit_code == 0
+    assert [row["language"] for row in rows_of(out)] == list(sets()["cldr"])
+    assert "and 94 more" in result.stderr  # English and German are on the card, ten are named
 
 
 def test_rows_that_are_there_are_kept_and_failures_tried_again(

@@ -8,6 +8,8 @@ from tests.drawn import drawn_recipe
 from tests.unit.cli.conftest import Run
 
 from visiglot.config import Recipe, dump_recipe
+from visiglot.data.source import SOURCES
+from visiglot.errors import DataError
 
 
 @pytest.fixture
@@ -45,6 +47,25 @@ def test_a_run_lies_in_the_cache_and_resumes_unless_said_otherwise(
     folders = [options["out"] for _, options in fitted]
     assert folders == [cache / "runs" / "drawn"] * 3 + [cache / "mine"]
     assert [options["resume"] for _, options in fitted] == [True, False, False, True]
+
+
+def test_a_language_that_a_later_stages_data_lack_is_said_before_anything_is_trained(
+    run: Run, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fitted: list[object]
+) -> None:
+    def build(*, languages: tuple[str, ...], seed: int) -> object:
+        if "xho_Latn" in languages:
+            raise DataError("no names in xho_Latn")
+        return SOURCES.get("drawn")(languages=languages, seed=seed)
+
+    monkeypatch.setitem(SOURCES._things, "choosy", build)
+    data = {"languages": "de", "sources": [{"type": "choosy"}]}
+    recipe.write_text(dump_recipe(drawn_recipe({"steps": 2}, {"steps": 2, "data": data})), encoding="utf-8")
+    assert run("train", recipe).exit_code == 0
+    assert len(fitted) == 1
+    result = run("train", recipe, "stages.1.data.languages=de,Xhosa")
+    assert result.exit_code == 2
+    assert "no names in xho_Latn" in result.stderr
+    assert len(fitted) == 1
 
 
 def test_a_run_is_trained_left_as_it_is_refused_and_started_anew(run: Run, recipe: Path, tmp_path: Path) -> None:

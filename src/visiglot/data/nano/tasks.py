@@ -245,7 +245,8 @@ def build_nano_source(
     if not len(rows):
         raise DataError(
             f"nothing to ask: task {task!r} on split {split!r} in {', '.join(languages) or 'no language'}",
-            hint="Text-only languages have no pictures in training; some tasks lack words in some languages.",
+            hint="Text-only languages have no pictures in training, and some tasks lack words in some languages. "
+            "English has all: name it too.",
         )
     source = NanoSource(
         f"nano/{split}/{task}", task, row, part.training, scope, shown_styles, control, prompts, shows,

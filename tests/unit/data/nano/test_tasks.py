@@ -382,7 +382,7 @@ def test_unknown_things_are_named_with_what_is_known(data: NanoData) -> None:
         make(data, "caption", "train_eval")
     with pytest.raises(DataError, match=r"no names in ceb_Latn(.|\n)*visiglot languages --set cldr"):
         build_nano_source(data, task="caption", split="test", languages=["ceb_Latn"])
-    with pytest.raises(DataError, match="nothing to ask"):
+    with pytest.raises(DataError, match=r"nothing to ask(.|\n)*English"):
         build_nano_source(data, task="caption", split="train", languages=["swh_Latn"])
 
 
