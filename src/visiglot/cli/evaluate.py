@@ -317,7 +317,9 @@ def _lines(
 
     row = evaluation.benchmark(key.benchmark, key.prompt_set)
     means = [mean for mean in evaluation.means_of(key) if not (mean.relative_to and row and row.chance.get(key.task))]
-    if row is not None and row.control_of:
+    if not means:  # everything failed, which must be seen
+        yield f"{ALL} (0)", next(iter(scores.values())), is_percent(key.metric)
+    elif row is not None and row.control_of:
         means = [mean for mean in means if mean.group == ALL]
     elif ENGLISH in scores:
         yield "English", scores[ENGLISH], is_percent(key.metric)

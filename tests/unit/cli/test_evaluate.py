@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from tests.unit.cli.conftest import Run
-from tests.unit.evaluate.conftest import toy_benchmark
+from tests.unit.evaluate.conftest import WORDS, Scripted, toy_benchmark
 from typer.testing import Result
 
 from visiglot.evaluate.benchmark import BENCHMARKS
+from visiglot.evaluate.generate import collect_predictions
 
 
 @pytest.fixture
@@ -185,3 +186,30 @@ def test_every_language_has_its_value_on_the_terminal(run: Run, toy: str, tiny_m
     listed = printed.partition("best first:")[2].splitlines()[1]
     assert "deu_Latn" in listed
     assert "eng_Latn" in listed
+
+
+def test_means_have_their_intervals_on_the_terminal_and_controls_a_line(
+    run: Run, toy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "e"
+    control = toy_benchmark("toy-wrong", control_of="toy", control="wrong image")
+    monkeypatch.setitem(BENCHMARKS._things, "toy-wrong", control)
+    words = list(WORDS)
+    collect_predictions(Scripted(wrong={"cat": "?"}), BENCHMARKS.get("toy"), words, out, resume=True)
+    collect_predictions(Scripted(wrong={"dog": "?", "sun": "?"}), control, words, out, resume=True)
+    result = run("evaluate", "--only", "score", "--out", out)
+    assert result.exit_code == 0
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert "toy english exact English 66.7 % (0.0–100.0) 3 0" in lines
+    assert "pictured (2) 66.7 % (0.0–100.0) 6" in lines
+    assert "never pictured / pictured 100.0 % (100.0–100.0) 3" in lines
+    at = lines.index("toy-wrong english exact all languages (5) 33.3 % (0.0–100.0) 15 0")
+    assert lines[at + 1].startswith("toy-wrong english chrf-sentence all languages (5)")
+
+
+def test_a_benchmark_of_which_everything_failed_keeps_its_line(run: Run, toy: str, tmp_path: Path) -> None:
+    out = tmp_path / "e"
+    broken = Scripted(broken=tuple(WORDS["eng_Latn"]))
+    collect_predictions(broken, BENCHMARKS.get("toy"), ["deu_Latn"], out, resume=True)
+    result = run("evaluate", "--only", "score", "--out", out)
+    assert "toy english exact all languages (0) – 0 3" in [" ".join(one.split()) for one in result.stdout.splitlines()]

@@ -71,6 +71,26 @@ def test_controls_keep_the_answer_and_change_the_picture(folder: Path) -> None:
         assert none[id].images == ()
 
 
+def test_the_language_model_alone_is_asked_for_the_same_names_from_english(folder: Path) -> None:
+    pictured = {row.group: row for row in examples("nano", folder, "swh_Latn")}
+    alone = {row.group: row for row in examples("nano-text", folder, "swh_Latn")}
+    assert alone.keys() == pictured.keys()
+    for group, row in alone.items():
+        assert row.images == ()
+        assert row.messages[0].text.startswith("Caption in Swahili: ")
+        assert row.references == pictured[group].references
+    copied = examples("nano-text", folder, "eng_Latn")
+    assert all(row.messages[0].text == f"Caption in English: {row.references[0]}" for row in copied)
+
+
+def test_yes_or_no_without_the_picture_is_the_same_question(folder: Path) -> None:
+    plain = {row.id: row for row in examples("nano-matching", folder, "deu_Latn")}
+    blind = {row.id: row for row in examples("nano-matching-no-image", folder, "deu_Latn")}
+    assert plain.keys() == blind.keys()
+    assert all(row.images == () and row.references == plain[id].references for id, row in blind.items())
+    assert {row.references[0] for row in blind.values()} == {"ja", "nein"}
+
+
 def test_languages_fall_into_those_with_and_those_without_pictures_in_training(folder: Path) -> None:
     groups = load("nano", folder).language_groups
     assert set(groups["never pictured"]) == TEXT_ONLY
