@@ -168,7 +168,9 @@ def share_parts(folder: Path, others: Mapping[str, Path]) -> None:
         try:
             names = common_names(part, own, theirs)
         except CheckpointError as error:
-            raise CheckpointError(f"{folder}: its {part} isn't that of {other}: {error.message}", hint=error.hint) from error
+            raise CheckpointError(
+                f"{folder}: its {part} isn't that of {other}: {error.message}", hint=error.hint
+            ) from error
         for name in names.values():
             del own[name]
         described[part] = {
