@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from visiglot.evaluate import intervals
 from visiglot.evaluate.means import ALL, GroupMean
@@ -45,23 +45,28 @@ def add_headline(page: Page, sides: Sequence[Side], keys: Sequence[Key]) -> None
             for name in language_groups(scores, evaluation.benchmark(key.benchmark, key.prompt_set))
         )
     )
-    rows = []
+    model = ("model",) if len(sides) > 1 else ()
+    values, beside = [], []
     for key in keys:
         if (key.benchmark, key.prompt_set) in controls:
             continue
         for evaluation, found in sides:
             if key in found:
-                rows.append(_headline_row(evaluation, found, key, groups, several=len(sides) > 1))
-    model = ("model",) if len(sides) > 1 else ()
-    columns = ("benchmark", *model, "metric", "English", *groups, "controls", "chance", "answers", "failed")
-    texts = set(range(2 + len(model)))
+                head = (title_of(key, found), *((evaluation.label,) if model else ()), key.metric)
+                values.append((*head, *_values(evaluation, found[key], key, groups)))
+                beside.append((*head, *_beside(evaluation, found, key)))
+    first = len(model) + 2
+    columns = ("benchmark", *model, "metric", "English", *groups)
     page.table(
         columns,
-        rows,
+        values,
         caption="Means over languages, each language counting alike, with their intervals in brackets and the number "
-        "of languages behind. Controls are means over all languages.",
-        numeric=[i for i in range(len(columns)) if i not in texts],
+        "of languages behind.",
+        numeric=range(first, len(columns)),
     )
+    columns = ("benchmark", *model, "metric", "controls", "chance", "answers", "failed")
+    caption = "What to hold them against, and how many answers there are. Controls are means over all languages."
+    page.table(columns, beside, caption=caption, numeric=range(first, len(columns)))
     _relations(page, sides, keys, controls)
     for metric in dict.fromkeys(key.metric for key in keys):
         page.paragraph(f"{metric}: {about(metric)}")
@@ -72,17 +77,20 @@ def add_headline(page: Page, sides: Sequence[Side], keys: Sequence[Key]) -> None
     )
 
 
-def _headline_row(
-    evaluation: Evaluation, found: Tables, key: Key, groups: Sequence[str], *, several: bool
-) -> tuple[str, ...]:
-    scores = found[key]
-    row = evaluation.benchmark(key.benchmark, key.prompt_set)
+def _values(evaluation: Evaluation, scores: Mapping[str, Score], key: Key, groups: Sequence[str]) -> tuple[str, ...]:
+    """English, and the mean over each group."""
     percent = is_percent(key.metric)
-
-    def mean_of(group: str) -> str:
+    cells = [with_interval(scores[ENGLISH], percent=percent) if ENGLISH in scores else "–"]
+    for group in groups:
         mean = evaluation.mean(key, group)
-        return "–" if mean is None else f"{with_interval(mean, percent=percent)} in {len(mean.languages)}"
+        cells.append("–" if mean is None else f"{with_interval(mean, percent=percent)} in {len(mean.languages)}")
+    return tuple(cells)
 
+
+def _beside(evaluation: Evaluation, found: Tables, key: Key) -> tuple[str, ...]:
+    """Controls, chance, and how many answers there are and how many failed."""
+    scores, percent = found[key], is_percent(key.metric)
+    row = evaluation.benchmark(key.benchmark, key.prompt_set)
     controls = []
     for other in found:
         control = evaluation.benchmark(other.benchmark, other.prompt_set)
@@ -90,14 +98,8 @@ def _headline_row(
         mean = evaluation.mean(other, ALL)
         if control is not None and same and control.control_of == key.benchmark and mean is not None:
             controls.append(f"{control.control} {with_interval(mean, percent=percent)}")
-    is_main = key in main_keys(found)
-    chance = row.chance.get(key.task) if row is not None and is_main else None
+    chance = row.chance.get(key.task) if row is not None and key in main_keys(found) else None
     return (
-        title_of(key, found),
-        *((evaluation.label,) if several else ()),
-        key.metric,
-        with_interval(scores[ENGLISH], percent=percent) if ENGLISH in scores else "–",
-        *map(mean_of, groups),
         "; ".join(controls) or "–",
         "–" if chance is None else format_value(chance, percent=percent),
         f"{sum(score.n for score in scores.values()):,}",

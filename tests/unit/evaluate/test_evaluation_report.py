@@ -40,6 +40,14 @@ def line(markdown: str, *starts: str) -> list[str]:
     return [cell.strip() for cell in markdown.splitlines()[0].strip("| ").split(" | ")]
 
 
+def headline(markdown: str) -> dict[str, str]:
+    """What both tables of the first section say of exact match."""
+    cells: dict[str, str] = {}
+    for heads in ("| benchmark | metric | English", "| benchmark | metric | controls"):
+        cells |= dict(zip(line(markdown, heads), line(markdown, heads, "| toy (english) | exact")))
+    return cells
+
+
 @pytest.fixture
 def one(toy: Benchmark, tmp_path: Path) -> tuple[str, str]:
     """English right but for one, everything else right but for the cat; the dog fails in every language."""
@@ -64,8 +72,7 @@ def test_answers_never_become_markup_and_nothing_is_fetched(one: tuple[str, str]
 
 def test_failures_are_counted_named_and_left_out(one: tuple[str, str]) -> None:
     _, markdown = one
-    heads = line(markdown, "| benchmark | metric")
-    cells = dict(zip(heads, line(markdown, "| toy (english) | exact")))
+    cells = headline(markdown)
     assert cells["English"] == "50.0 % (0.0–100.0)"  # one of the two that were answered
     assert (cells["answers"], cells["failed"]) == ("10", "5")
     assert "dog: scores aren't finite" in markdown
@@ -77,7 +84,7 @@ def test_the_headline_separates_english_and_the_benchmarks_groups(
     benchmark = register(toy_benchmark())
     folder = evaluated(benchmark, tmp_path / "e", wrong={"cat": "猫"})  # right in Japanese, wrong elsewhere
     _, markdown = report(folder, out=tmp_path)
-    cells = dict(zip(line(markdown, "| benchmark | metric"), line(markdown, "| toy (english) | exact")))
+    cells = headline(markdown)
     assert cells["English"] == "66.7 % (0.0–100.0)"
     assert cells["pictured"] == "66.7 % (0.0–100.0) in 2"
     assert cells["never pictured"] == "100.0 % (100.0–100.0) in 1"
@@ -95,7 +102,7 @@ def test_a_control_stands_beside_what_it_controls(register: Callable[[Benchmark]
     folder = evaluated(plain, tmp_path / "e")
     evaluated(control, tmp_path / "e", wrong=dict.fromkeys(WORDS["eng_Latn"], "no idea"))
     _, markdown = report(folder, out=tmp_path)
-    cells = dict(zip(line(markdown, "| benchmark | metric"), line(markdown, "| toy (english) | exact")))
+    cells = headline(markdown)
     assert cells["controls"] == "wrong image 0.0 % (0.0–0.0)"
     assert "| toy-wrong" not in markdown.partition("## How to make it again")[0]
 
@@ -106,7 +113,7 @@ def test_what_is_guessed_half_of_the_time_has_no_ratio_of_groups(
     benchmark = register(replace(toy_benchmark(), chance={"caption": 0.5}))
     _, markdown = report(evaluated(benchmark, tmp_path / "e"), out=tmp_path)
     assert "Groups of languages compared" not in markdown
-    cells = dict(zip(line(markdown, "| benchmark | metric"), line(markdown, "| toy (english) | exact")))
+    cells = headline(markdown)
     assert cells["chance"] == "50.0 %"
 
 
@@ -141,7 +148,7 @@ def test_predictions_from_elsewhere_are_reported_without_a_run(toy: Benchmark, t
         path = prediction_path(folder, "toy", "english", code)
         write_predictions([row(id, word, word, language=code) for id, word in words.items()], path)
     _, markdown = report(folder, out=tmp_path / "out")
-    cells = dict(zip(line(markdown, "| benchmark | metric"), line(markdown, "| toy (english) | exact")))
+    cells = headline(markdown)
     assert cells["other languages"] == "100.0 % (100.0–100.0) in 4"
     assert "made elsewhere" in markdown
 
