@@ -13,6 +13,7 @@ from tests.unit.data.nano.packages import write_packages
 from typer.testing import CliRunner, Result
 
 import visiglot
+from tools import ship_nano
 from visiglot.cli import app
 from visiglot.config import load_recipe
 
@@ -68,3 +69,9 @@ def test_the_demos_commands_lead_from_packages_to_captions(packages: Path, tmp_p
     sheet = tmp_path / "sheet.html"
     command("caption", EXAMPLES, "--languages", "en,de,zh-Hans", "--sheet", sheet, "--device", "cpu")
     assert sheet.read_text(encoding="utf-8").count("<img") == len(list(EXAMPLES.glob("*.png")))
+
+    out = tmp_path / "shipped"
+    assert ship_nano.main(["--scores", str(scores), "--out", str(out)]) == 0
+    shipped = command("caption", EXAMPLES, "--model", out / "model", "--languages", "en,de", "--device", "cpu")
+    assert shipped.stdout.count("deu_Latn") == len(list(EXAMPLES.glob("*.png")))
+    assert "| nano | exact | English |" in (out / "model" / "README.md").read_text(encoding="utf-8")
