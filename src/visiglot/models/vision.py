@@ -33,6 +33,8 @@ class VisionEncoder(nn.Module):
 
     def forward(self, pixel_values: Tensor) -> VisionFeatures:
         """[I, 3, H, W] -> patches [I, N, Dv] and pooled [I, Dv]."""
+        # convolutions are a third faster when each pixel's channels lie side by side; other encoders don't mind
+        pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         outputs = self.model(pixel_values, output_hidden_states=self.layer != -1)
         hidden = outputs.last_hidden_state if self.layer == -1 else outputs.hidden_states[self.layer]
         grid: tuple[int, int] | None

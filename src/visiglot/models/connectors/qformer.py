@@ -24,6 +24,7 @@ class QFormerConnector(Connector):
         width, layers, heads, intermediate, cross_every, dropout: of the Q-Former (defaults: BLIP-2's).
         pooled_tokens: image tokens made from the pooled vector by a perceptron, before those of the queries; BLIP-2
             has none. They give a small model a direct path from what a contrastive stage learned.
+        pooled_width: hidden width of that perceptron; default: four times the pooled vector's.
         normalise: put patches through a layer norm first, for encoders that don't end in one (convolutional ones);
             BLIP-2's encoder does. The pooled vector always passes one.
     """
@@ -41,6 +42,7 @@ class QFormerConnector(Connector):
         cross_every: int = 2,
         dropout: float = 0.1,
         pooled_tokens: int = 0,
+        pooled_width: int | None = None,
         normalise: bool = False,
     ) -> None:
         super().__init__(vision_width, text_width)
@@ -64,7 +66,7 @@ class QFormerConnector(Connector):
         self.norm = nn.LayerNorm(vision_width) if normalise else None
         self.pooled: nn.Sequential | None = None
         if pooled_tokens:
-            hidden = 4 * vision_width
+            hidden = pooled_width or 4 * vision_width
             self.pooled = nn.Sequential(
                 nn.LayerNorm(vision_width),
                 nn.Linear(vision_width, hidden),

@@ -46,7 +46,8 @@ class Contrastive(Objective):
         chosen = parse_options("contrastive", ContrastiveOptions, options)
         self.image: Literal["vision", "connector"] = chosen.image
         self.spec = spec
-        self.image_projection = nn.Linear(image_width(model, chosen.image), chosen.width)
+        width = image_width(model, chosen.image)
+        self.image_projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, chosen.width))
         self.text_projection = nn.Linear(model.connector.text_width, chosen.width)
         self.log_scale = nn.Parameter(torch.tensor(-math.log(chosen.temperature)))
 
