@@ -14,6 +14,7 @@ DEMO ?= out/demo$(if $(DEMO_LANGUAGES),-$(subst $(SPACE),-,$(subst $(COMMA),-,$(
 DEMO_MODEL = $(if $(DEMO_LANGUAGES),$(DEMO)/run,nano)
 DEMO_LIMIT = 200
 NANO_SCORES ?=
+NANO_INT8 ?=
 
 COMMA := ,
 SPACE := $(subst ,, )
@@ -73,7 +74,7 @@ nano-pretrain: .venv/.base ## train what the built-in model starts from; goes on
 	$(BIN)/visiglot train nano-lm --resume
 
 nano-ship: .venv/.base ## put the trained built-in models into the package (NANO_SCORES=an evaluation of nano)
-	$(BIN)/python -m tools.ship_nano $(addprefix --scores ,$(NANO_SCORES))
+	$(BIN)/python -m tools.ship_nano $(addprefix --scores ,$(NANO_SCORES)) $(addprefix --int8 ,$(NANO_INT8))
 
 # --- proof ---
 

@@ -17,6 +17,7 @@ from visiglot.config import Recipe, load_recipe
 from visiglot.data.nano.fetch import Package, load_packages
 from visiglot.data.nano.settings import load_settings
 from visiglot.languages import language
+from visiglot.models.checkpoint.packed import Packing
 from visiglot.models.parts import count
 from visiglot.models.vlm import VisionLanguageModel
 
@@ -111,6 +112,8 @@ def card(
     run: FinishedRun,
     model: VisionLanguageModel,
     data: TrainingData,
+    *,
+    packing: Packing,
     proof: Proof | None,
     scores: Sequence[Scores],
 ) -> str:
@@ -121,7 +124,7 @@ def card(
         "Languages": _languages(model.config.languages, data),
         "Training data": _data(data),
         "Training": _training(run),
-        "Number format": _number_format(proof),
+        "Number format": _number_format(packing, proof),
         "Scores": [line for one in scores for line in one.lines()] or ["Not evaluated when this card was written."],
         "Limits": [f"- {limit}" for limit in kind.limits],
         "Licence": [
@@ -216,10 +219,11 @@ def _training(run: FinishedRun) -> list[str]:
     ]
 
 
-def _number_format(proof: Proof | None) -> list[str]:
+def _number_format(packing: Packing, proof: Proof | None) -> list[str]:
+    matrices = "bfloat16" if packing == "bf16" else "whole numbers of 8 bits with a scale for each row"
     said = (
-        "Matrices are stored as bfloat16, vectors as float32; all are read as float32 (`config.json`), so that answers "
-        "are the same on machines that can't compute in bfloat16."
+        f"Matrices are stored as {matrices}, vectors as float32; all are read as float32 (`config.json`), so that "
+        "answers are the same on machines that can't compute in bfloat16."
     )
     return [said] if proof is None else [said, "", f"Against the weights as trained: {proof}."]
 

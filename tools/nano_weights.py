@@ -1,10 +1,9 @@
-"""Weights of a release: written in half the bytes, shared where they are the same, and held against the run's."""
+"""Weights of a release: written in fewer bytes, shared where they are the same, and held against the run's."""
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from visiglot.evaluate.benchmark import Settings
 from visiglot.languages import language
 from visiglot.models.build import load_model
 from visiglot.models.checkpoint import WEIGHTS
+from visiglot.models.checkpoint.packed import PACKED, Packing, pack, unpack
 from visiglot.models.checkpoint.shared import PARTS, common_names
 from visiglot.models.checkpoint.tensors import INDEX, load_tensors
 from visiglot.models.processor import VisiglotProcessor
@@ -38,13 +38,16 @@ Loaded = tuple[VisionLanguageModel, VisiglotProcessor]
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def narrow(tensor: Tensor) -> Tensor:
-    """Matrices as bf16. Vectors (norms, biases, running statistics) stay as they are: they weigh next to nothing."""
-    return tensor.bfloat16() if tensor.is_floating_point() and tensor.dim() > 1 else tensor
+def rounded(tensor: Tensor, packing: Packing) -> Tensor:
+    """What is read of a tensor that was packed, in the number format that it has in the model."""
+    return unpack(pack({"": tensor}, packing))[""].to(tensor.dtype)
 
 
-def write_model(run: FinishedRun, folder: Path) -> None:
-    """Write what inference and `from:` need of a run's model: its configs, its tokenizer, and its weights, narrowed.
+def write_model(run: FinishedRun, folder: Path, packing: Packing, *, without: Collection[str] = ()) -> None:
+    """Write what inference and `from:` need of a run's model: its configs, its tokenizer, and its weights, packed.
+
+    Args:
+        without: names of tensors that other models keep.
 
     Raises:
         CheckpointError: its config doesn't state float32, so that the weights wouldn't be read as such; or one of its
@@ -61,24 +64,35 @@ def write_model(run: FinishedRun, folder: Path) -> None:
         text = path.read_text(encoding="utf-8")
         if str(Path.home()) in text or str(run.folder) in text:
             raise CheckpointError(f"{path} names a folder of this machine", hint="Take the path out of it.")
-        shutil.copyfile(path, folder / path.name)
+        if path.name == "tokenizer.json":  # half of it is indentation
+            text = json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":"))
+        (folder / path.name).write_text(text, encoding="utf-8")
     tensors = load_tensors(str(run.model), "")
-    save_file({key: narrow(value) for key, value in tensors.items()}, folder / WEIGHTS, metadata={"format": "pt"})
+    packed = pack({name: value for name, value in tensors.items() if name not in without}, packing)
+    about = {"format": "pt", **({PACKED: packing} if packing == "int8" else {})}
+    save_file(packed, folder / WEIGHTS, metadata=about)
     (folder / WEIGHTS).chmod(0o644)
 
 
-def refuse_other_parts(run: FinishedRun, others: Mapping[str, FinishedRun]) -> None:
-    """Raise CheckpointError unless each part of the run's model is, bit for bit, that of the other run's model."""
+def find_common(run: FinishedRun, others: Mapping[str, FinishedRun]) -> set[str]:
+    """Names of the tensors that a run's model has of other runs' models, given by part.
+
+    Raises:
+        CheckpointError: a part isn't, bit for bit, that of the other run's model.
+    """
     own = load_tensors(str(run.model), "")
+    found: set[str] = set()
     for part, other in others.items():
         try:
-            common_names(part, own, load_tensors(str(other.model), ""))
+            names = common_names(part, own, load_tensors(str(other.model), ""))
         except CheckpointError as error:
             raise CheckpointError(
                 f"{run.folder} wasn't trained from {other.folder}, or changed what it took: its {part} differs at "
                 f"{error.message}",
                 hint=f"Train it anew from this {other.recipe.name}, with {part} frozen or under low-rank layers.",
             ) from error
+        found |= set(names.values())
+    return found
 
 
 # --- proving ---------------------------------------------------------------------------------------------------------
@@ -115,8 +129,10 @@ class Proof:
         )
 
 
-def refuse_other_weights(shipped: VisionLanguageModel, run: VisionLanguageModel, where: Path) -> None:
-    """Raise CheckpointError unless every shipped weight is the run's, rounded as `narrow` rounds and float32 again."""
+def refuse_other_weights(
+    shipped: VisionLanguageModel, run: VisionLanguageModel, packing: Callable[[str], Packing], where: Path
+) -> None:
+    """Raise CheckpointError unless every shipped weight is the run's, rounded as `packing` says of its name."""
     own, theirs = shipped.state_dict(), run.state_dict()
     wrong = [
         key
@@ -124,10 +140,13 @@ def refuse_other_weights(shipped: VisionLanguageModel, run: VisionLanguageModel,
         if key not in own
         or key not in theirs
         or own[key].dtype != theirs[key].dtype
-        or not torch.equal(own[key], narrow(theirs[key]).to(theirs[key].dtype))
+        or not torch.equal(own[key], rounded(theirs[key], packing(key)))
     ]
     if wrong:
-        raise CheckpointError(f"{where}: {len(wrong)} weights aren't the run's, {wrong[0]} among them")
+        raise CheckpointError(
+            f"{where}: {len(wrong)} weights aren't the run's, {wrong[0]} among them",
+            hint="Writing and reading don't agree; nothing was shipped.",
+        )
 
 
 @torch.no_grad()
@@ -164,7 +183,7 @@ def prove(shipped: Loaded, run: Loaded, pictures: Sequence[Path], languages: Seq
         spread=float(theirs.std()),
     )
     if not proof.mean <= MOST_APART * proof.spread:
-        raise EvaluationError(f"the shipped model isn't the run's: {proof}", hint="Half the bytes are too few for it.")
+        raise EvaluationError(f"the shipped model isn't the run's: {proof}", hint="Take more bits (--int8).")
     return proof
 
 

@@ -12,20 +12,22 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from tools.nano_cards import KINDS, LICENCE, RECIPE, SUMS, card, licence_text, sums_text
 from tools.nano_data import training_data
 from tools.nano_runs import FinishedRun, read_finished_run
 from tools.nano_scores import Scores, read_evaluation
-from tools.nano_weights import Loaded, Proof, load_on_cpu, prove, refuse_other_parts, refuse_other_weights, write_model
+from tools.nano_weights import Loaded, Proof, find_common, load_on_cpu, prove, refuse_other_weights, write_model
 from visiglot.cli.console import quiet_libraries, say
 from visiglot.config import dump_recipe
 from visiglot.data.nano.build import nano_dir
 from visiglot.errors import CheckpointError, VisiglotError
 from visiglot.evaluate.answers import fingerprint_model
-from visiglot.models.checkpoint.shared import share_parts
+from visiglot.models.checkpoint.packed import Packing
+from visiglot.models.checkpoint.shared import write_parts
 from visiglot.models.runs import nano_folder
 
 LARGEST = 32_000_000
@@ -37,7 +39,13 @@ LANGUAGES = 4
 
 
 def ship(
-    runs: dict[str, FinishedRun], out: Path, *, data: Path, evaluations: Sequence[Path], pictures: Sequence[Path]
+    runs: dict[str, FinishedRun],
+    out: Path,
+    *,
+    data: Path,
+    evaluations: Sequence[Path],
+    pictures: Sequence[Path],
+    packings: Mapping[str, Packing],
 ) -> None:
     """Write the three models of `runs` (by folder: english, lm, model) below `out`.
 
@@ -45,27 +53,40 @@ def ship(
         data: folder of the built-in data.
         evaluations: folders that `visiglot evaluate` wrote; their scores go into the cards.
         pictures: that the models are asked about.
+        packings: by folder, how matrices are written.
 
     Raises:
         VisiglotError: something isn't as it must be; `out` is as it was.
     """
-    refuse_other_parts(runs["model"], {part: runs[other] for part, other in SHARED.items()})
+    common = find_common(runs["model"], {part: runs[other] for part, other in SHARED.items()})
     out.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         for folder, run in runs.items():
-            write_model(run, aside / folder)
-        share_parts(aside / "model", {part: aside / other for part, other in SHARED.items()})
+            write_model(run, aside / folder, packings[folder], without=common if folder == "model" else ())
+        write_parts(aside / "model", {part: aside / other for part, other in SHARED.items()})
         shipped = {folder: load_on_cpu(aside / folder) for folder in runs}
         trained = {folder: load_on_cpu(run.model) for folder, run in runs.items()}
-        proofs = _prove(aside, shipped, trained, pictures)
+        for folder in runs:
+            kept = {part: packings[other] for part, other in SHARED.items()} if folder == "model" else {}
+            packing = partial(_packing_of, own=packings[folder], kept=kept)
+            refuse_other_weights(shipped[folder][0], trained[folder][0], packing, aside / folder)
+        proofs = _prove(shipped, trained, pictures)
         scores = _scores(evaluations, shipped, trained)
         for kind in KINDS:
             run = runs[kind.folder]
             from_others = [runs[name].recipe for name in SHARED.values()] if kind.folder == "model" else []
             found = training_data([run.recipe, *from_others], data)
             model = shipped[kind.folder][0]
-            text = card(kind, run, model, found, proofs.get(kind.folder), scores.get(kind.folder, []))
+            text = card(
+                kind,
+                run,
+                model,
+                found,
+                packing=packings[kind.folder],
+                proof=proofs.get(kind.folder),
+                scores=scores.get(kind.folder, []),
+            )
             (aside / kind.folder / "README.md").write_text(text, encoding="utf-8")
             (aside / kind.folder / RECIPE).write_text(dump_recipe(run.recipe), encoding="utf-8")
         (aside / LICENCE).write_text(licence_text(), encoding="utf-8")
@@ -76,13 +97,15 @@ def ship(
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _prove(
-    aside: Path, shipped: dict[str, Loaded], trained: dict[str, Loaded], pictures: Sequence[Path]
-) -> dict[str, Proof]:
-    """Every weight is the run's, rounded; and models that saw pictures give the answers of the run's."""
+def _packing_of(name: str, *, own: Packing, kept: Mapping[str, Packing]) -> Packing:
+    """How a weight was packed. `kept`: the parts that other models keep; their low-rank layers are the model's own."""
+    return own if ".lora_" in name else kept.get(name.partition(".")[0], own)
+
+
+def _prove(shipped: dict[str, Loaded], trained: dict[str, Loaded], pictures: Sequence[Path]) -> dict[str, Proof]:
+    """Models that saw pictures give the answers of the run's."""
     proofs = {}
     for folder in shipped:
-        refuse_other_weights(shipped[folder][0], trained[folder][0], aside / folder)
         if folder == "lm":  # its encoder and connector are place-holders
             continue
         codes = trained[folder][0].config.languages
@@ -114,7 +137,7 @@ def _check_size(folder: Path) -> None:
         largest = sorted(sizes, key=lambda path: -sizes[path])[:3]
         raise CheckpointError(
             f"the models have {total:,} bytes, {LARGEST:,} are the most that the package takes",
-            hint=f"The largest files: {', '.join(f'{path} {sizes[path]:,}' for path in largest)}.",
+            hint=f"{', '.join(f'{path} has {sizes[path]:,}' for path in largest)}; --int8 FOLDER halves its matrices.",
         )
     say(f"{total:,} bytes in {len(sizes)} files")
 
@@ -149,6 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scores", action="append", type=Path, default=[], metavar="FOLDER", help="an evaluation")
     parser.add_argument("--data", type=Path, help="the built-in data; default: the cache's")
     parser.add_argument("--out", type=Path, default=nano_folder(), help="default: %(default)s")
+    parser.add_argument(
+        "--int8", action="append", choices=[kind.folder for kind in KINDS], default=[], help="matrices of it in 8 bits"
+    )
     parser.add_argument("--licence", action="store_true", help=f"write {LICENCE} only")
     given = parser.parse_args(arguments)
     try:
@@ -158,7 +184,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         quiet_libraries()
         runs = {kind.folder: read_finished_run(getattr(given, kind.folder)) for kind in KINDS}
         pictures = sorted((nano_folder() / "examples").glob("*.png"))[:PICTURES]
-        ship(runs, given.out, data=given.data or nano_dir(), evaluations=given.scores, pictures=pictures)
+        packings: dict[str, Packing] = {kind.folder: "int8" if kind.folder in given.int8 else "bf16" for kind in KINDS}
+        data = given.data or nano_dir()
+        ship(runs, given.out, data=data, evaluations=given.scores, pictures=pictures, packings=packings)
     except VisiglotError as error:
         say(f"error  {error}")
         return 2

@@ -23,8 +23,7 @@ from transformers.utils import ModelOutput
 
 from visiglot.errors import ModelError, PromptError
 from visiglot.models import language_model as lm
-from visiglot.models.checkpoint.shared import shared_parts
-from visiglot.models.checkpoint.tensors import load_tensors
+from visiglot.models.checkpoint.tensors import is_stock, load_tensors
 from visiglot.models.config import VisiglotConfig
 from visiglot.models.connectors import CONNECTORS, Connector
 from visiglot.models.vision import VisionEncoder
@@ -81,12 +80,12 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(cls, where: Any, *args: Any, **kwargs: Any) -> Any:
-        """transformers' own; parts that a folder shares with other folders are read from there.
+        """transformers' own; parts that a folder shares with others are read from there, matrices in 8 bits unpacked.
 
         Raises:
             CheckpointError: a shared part isn't there, or isn't what was shared.
         """
-        if where is None or not shared_parts(where):
+        if where is None or is_stock(where):
             return super().from_pretrained(where, *args, **kwargs)
         if not isinstance(kwargs.get("config"), VisiglotConfig):
             kwargs["config"] = VisiglotConfig.from_pretrained(where)

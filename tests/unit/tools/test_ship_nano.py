@@ -18,7 +18,7 @@ from tests.unit.data.nano.packages import write_packages
 from tools import ship_nano
 from tools.nano_cards import LICENCE, SUMS
 from tools.nano_data import training_data
-from tools.nano_weights import narrow
+from tools.nano_weights import rounded
 from visiglot.config import load_recipe
 from visiglot.data.nano.build import build_nano
 from visiglot.data.nano.fetch import load_packages
@@ -105,12 +105,28 @@ def test_what_is_shipped_answers_as_the_run_does_and_is_whole(tmp_path: Path, ru
         trained, other = load_model(str(runs / run), device="cpu")
         assert {parameter.dtype for parameter in shipped.parameters()} == {torch.float32}
         own = trained.state_dict()
-        assert all(torch.equal(value, narrow(own[key]).to(value.dtype)) for key, value in shipped.state_dict().items())
+        assert all(torch.equal(value, rounded(own[key], "bf16")) for key, value in shipped.state_dict().items())
         assert processor.tokenizer.get_vocab() == other.tokenizer.get_vocab()
         assert shipped.config.languages == trained.config.languages
     stored = {key: value for folder in FOLDERS for key, value in load_file(out / folder / "model.safetensors").items()}
     assert {value.dtype for value in stored.values() if value.dim() > 1} == {torch.bfloat16}
     assert "greedy answers" in said
+
+
+def test_matrices_in_8_bits_are_read_by_every_model_that_has_them(tmp_path: Path, runs: Path, ship: Ship) -> None:
+    code, said = ship("--int8", "lm")
+    assert code == 0, said
+    out = tmp_path / "out"
+    dtypes = {name: {value.dtype for value in load_file(out / name / "model.safetensors").values()} for name in FOLDERS}
+    assert [torch.int8 in dtypes[name] for name in FOLDERS] == [False, True, False]
+    model, lm = (load_model(str(out / name), device="cpu")[0] for name in ("model", "lm"))
+    trained, _ = load_model(str(runs / "nano-lm"), device="cpu")
+    table = model.get_input_embeddings().weight
+    assert torch.equal(table, lm.get_input_embeddings().weight)
+    assert torch.equal(table, rounded(trained.get_input_embeddings().weight, "int8"))
+    assert not torch.equal(table, rounded(table, "bf16"))
+    assert "whole numbers of 8 bits" in (out / "lm" / "README.md").read_text()
+    assert "whole numbers of 8 bits" not in (out / "english" / "README.md").read_text()
 
 
 def test_shared_parts_lie_there_once(tmp_path: Path, runs: Path, ship: Ship) -> None:

@@ -25,6 +25,7 @@ from torch import Tensor
 from visiglot.errors import CheckpointError
 from visiglot.files import write_text
 from visiglot.models.checkpoint import WEIGHTS, reading
+from visiglot.models.checkpoint.packed import unpack
 
 PARTS = "parts.json"
 SHAREABLE = ("vision", "language_model")
@@ -99,8 +100,8 @@ def read_shared_part(part: SharedPart, own: Collection[str]) -> dict[str, Tensor
     """
     _check_file(part)
     with reading(str(part.file), hint=_AGAIN), safe_open(part.file, framework="pt") as opened:
-        names = _names_in(part.prefix, list(opened.keys()), own)
-        tensors = {name: opened.get_tensor(key) for key, name in names.items()}
+        found = unpack({key: opened.get_tensor(key) for key in list(opened.keys()) if key.startswith(part.prefix)})
+    tensors = {name: found[key] for key, name in _names_in(part.prefix, found, own).items()}
     if not tensors:
         raise CheckpointError(f"{part.file} holds no weights below {part.prefix!r}", hint=_AGAIN)
     twice = sorted(set(tensors) & set(own))
@@ -158,26 +159,15 @@ def share_parts(folder: Path, others: Mapping[str, Path]) -> None:
     Raises:
         CheckpointError: a part isn't the other model's, tensor by tensor and bit by bit, or can't be read or written.
     """
-    with reading(str(folder / WEIGHTS), hint=_AGAIN):
-        own = load_file(folder / WEIGHTS)
-    described = {}
+    own = _load(folder)
     for part, other in others.items():
-        assert part in SHAREABLE, part
-        with reading(str(other / WEIGHTS), hint=_AGAIN):
-            theirs = load_file(other / WEIGHTS)
         try:
-            names = common_names(part, own, theirs)
+            names = common_names(part, own, _load(other))
         except CheckpointError as error:
-            raise CheckpointError(
-                f"{folder}: its {part} isn't that of {other}: {error.message}", hint=error.hint
-            ) from error
+            said = f"{folder}: its {part} isn't that of {other}: {error.message}"
+            raise CheckpointError(said, hint=error.hint) from error
         for name in names.values():
             del own[name]
-        described[part] = {
-            "folder": PurePath(os.path.relpath(other, folder)).as_posix(),
-            "file": WEIGHTS,
-            "sha256": sha256_of(other / WEIGHTS),
-        }
     aside = folder / f".{WEIGHTS}.partial"
     try:
         save_file(own, aside, metadata={"format": "pt"})
@@ -186,7 +176,29 @@ def share_parts(folder: Path, others: Mapping[str, Path]) -> None:
     except (OSError, SafetensorError) as error:
         aside.unlink(missing_ok=True)
         raise CheckpointError(f"{folder} can't be written: {error}", hint="Make room there.") from error
+    write_parts(folder, others)
+
+
+def write_parts(folder: Path, others: Mapping[str, Path]) -> None:
+    """Write the `parts.json` of a model without the parts that the models in `others` keep.
+
+    Raises:
+        CheckpointError: another model's weights can't be read, or the file can't be written.
+    """
+    described = {}
+    for part, other in others.items():
+        assert part in SHAREABLE, part
+        with reading(str(other / WEIGHTS), hint=_AGAIN):
+            sha256 = sha256_of(other / WEIGHTS)
+        relative = PurePath(os.path.relpath(other, folder)).as_posix()
+        described[part] = {"folder": relative, "file": WEIGHTS, "sha256": sha256}
     write_text(json.dumps(described, indent=1) + "\n", folder / PARTS, error=CheckpointError)
+
+
+def _load(folder: Path) -> dict[str, Tensor]:
+    """All tensors of a folder's own weights."""
+    with reading(str(folder / WEIGHTS), hint=_AGAIN):
+        return unpack(load_file(folder / WEIGHTS))
 
 
 def common_names(part: str, own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from visiglot.errors import CheckpointError
 from visiglot.models.checkpoint import OFFLINE, WEIGHTS, reading
+from visiglot.models.checkpoint.packed import PACKED, unpack
 from visiglot.models.checkpoint.shared import read_shared_part, shared_parts
 
 INDEX = f"{WEIGHTS}.index.json"
@@ -20,7 +21,8 @@ INDEX = f"{WEIGHTS}.index.json"
 def load_tensors(where: str, prefix: str) -> dict[str, Tensor]:
     """Tensors of a model whose names start with `prefix` (taken off), reading only the files that hold them.
 
-    Parts that a folder shares with others (see `visiglot.models.checkpoint.shared`) are read from there.
+    Parts that a folder shares with others (see `visiglot.models.checkpoint.shared`) are read from there; matrices in 8
+    bits (see `visiglot.models.checkpoint.packed`) are unpacked.
 
     Args:
         where: a folder or a hub id, of which only those files are fetched.
@@ -47,6 +49,7 @@ def load_tensors(where: str, prefix: str) -> dict[str, Tensor]:
                 own.update(names_there)
                 keys = [key for key in names_there if key.startswith(prefix)]
                 tensors.update({key.removeprefix(prefix): opened.get_tensor(key) for key in keys})
+    tensors = unpack(tensors)
     for part in shared_parts(where):
         if part.prefix.startswith(prefix) or prefix.startswith(part.prefix):
             found = read_shared_part(part, own)
@@ -54,6 +57,17 @@ def load_tensors(where: str, prefix: str) -> dict[str, Tensor]:
     if not tensors:
         raise CheckpointError(f"{where} holds no weights below {prefix!r}")
     return tensors
+
+
+def is_stock(where: str) -> bool:
+    """Whether transformers itself can read all the weights of a folder: no part is shared, none is in 8 bits."""
+    if shared_parts(where):
+        return False
+    file = Path(where) / WEIGHTS
+    if not file.is_file():
+        return True
+    with reading(f"{where}: its weights"), safe_open(file, framework="pt") as opened:
+        return PACKED not in (opened.metadata() or {})
 
 
 def _file(where: str, name: str) -> Path | None:
