@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from studies.study import LINK, Cell, LinkSection, Study, build_recipe
-from visiglot.config import Recipe, load_recipe
+from visiglot.config import Recipe
 from visiglot.errors import DataError, TrainingError
 from visiglot.evaluate.benchmark import BENCHMARKS, Benchmark
 from visiglot.languages import resolve
-from visiglot.models.runs import MANIFEST, resolve_model
+from visiglot.models.runs import checkpoints, end_of, resolve_model
 
 FORMAT = 1
 """Raised when the meaning of an identity changes."""
@@ -179,14 +179,11 @@ def hash_model(name: str) -> str:
 
 def _refuse_unfinished(name: str, model: Path) -> None:
     """A study of a tower that is still being trained would be of whatever it was at that moment."""
-    manifest, recipe = model.parent / MANIFEST, model.parent / "trainer" / "recipe.yaml"
-    if not (manifest.is_file() and recipe.is_file()):
-        return
-    at = json.loads(manifest.read_text(encoding="utf-8"))
-    stages = load_recipe(str(recipe)).stages
-    if (at["stage_index"], at["step"]) != (len(stages) - 1, stages[-1].steps):
+    checkpoint = next((one for one in checkpoints(model.parents[2]) if one.folder == model.parent), None)
+    end = end_of(checkpoint) if checkpoint is not None else None
+    if checkpoint is not None and end is not None and checkpoint.position < end:
         raise TrainingError(
-            f"the run {name!r} is at stage {at['stage']}, step {at['step']}, and isn't finished",
+            f"the run {name!r} is at stage {checkpoint.stage}, step {checkpoint.position.step}, and isn't finished",
             hint=f"Finish it first: `visiglot train {name}`.",
         )
 

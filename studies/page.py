@@ -134,15 +134,9 @@ def sentence(first: str, second: str, title: str, found: Difference) -> str:
     if found.verdict == "not measured":
         return f"{title}: `{first}` and `{second}` can't be compared yet, one of them isn't measured."
     means = f"{percent(one.mean)} against {percent(other.mean)}"
-    paired = (
-        f"a difference of {points(found.value)} points (95 % paired interval over concepts "
-        f"{points(found.low)} to {points(found.high)})"
-        if math.isfinite(found.low)
-        else f"a difference of {points(found.value)} points"
-    )
     seeds = f"{len(one.seeds)} and {len(other.seeds)} seeds"
     if found.verdict == "few seeds":
-        return f"{title}: `{first}` {means} for `{second}`, with {seeds}; too few to claim a difference."
+        return f"{title}: `{first}` has {means} of `{second}`, with {seeds}; too few to claim a difference."
     if found.verdict == "overlap":
         return (
             f"{title}: no difference between `{first}` and `{second}` can be claimed, their seeds overlap "
@@ -151,19 +145,21 @@ def sentence(first: str, second: str, title: str, found: Difference) -> str:
     if found.verdict == "interval":
         return (
             f"{title}: no difference between `{first}` and `{second}` can be claimed: the seeds agree ({means}), but "
-            f"{paired} may as well be zero with other concepts."
+            f"with other concepts it may as well be zero ({_interval(found, 1)})."
         )
-    ahead, behind = (first, second) if found.verdict == "first" else (second, first)
-    share = f"; `{behind}` reaches {_share(found)} of `{ahead}`"
+    ahead, behind, sign = (first, second, 1) if found.verdict == "first" else (second, first, -1)
+    high, low = (one, other) if sign > 0 else (other, one)
+    spread = f" ({_interval(found, sign)})" if math.isfinite(found.low) else ""
     return (
-        f"{title}: `{ahead}` is ahead of `{behind}`. `{first}` has {means}, {paired}{share}. "
-        f"The seeds agree ({seeds}): each of `{ahead}` is above each of `{behind}`."
+        f"{title}: `{ahead}` is ahead of `{behind}`, {percent(high.mean)} against {percent(low.mean)}: "
+        f"{points(sign * found.value)} points{spread}; `{behind}` reaches {100 * low.mean / high.mean:.0f} % of "
+        f"`{ahead}`. The seeds agree: each of the {len(high.seeds)} is above each of the {len(low.seeds)}."
     )
 
 
-def _share(found: Difference) -> str:
-    low, high = sorted((found.first.mean, found.second.mean))
-    return f"{100 * low / high:.0f} %"
+def _interval(found: Difference, sign: int) -> str:
+    low, high = sorted((sign * found.low, sign * found.high))
+    return f"95 % paired interval over concepts {points(low)} to {points(high)}"
 
 
 def _asked(numbers: Sequence[Number]) -> str:

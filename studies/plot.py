@@ -16,7 +16,7 @@ from visiglot.errors import EvaluationError
 from visiglot.files import write_text
 
 PAPER, INK, SOFT, LINE = "#fbfaf8", "#22252a", "#676d76", "#e3e0da"
-COLOURS = ("#3b6ea5", "#c0763a", "#4f8a5b", "#8a5fa3", "#a8485d", "#5b8791")
+COLOURS = ("#3b6ea5", "#c0763a", "#4f8a5b", "#8a5fa3", "#a8485d", "#5b8791", "#8a7a2f", "#b3698f", "#4a4f57")
 WIDTH, HEIGHT = 9.0, 2.9
 """Of a panel, in inches."""
 
@@ -51,6 +51,7 @@ def draw_study(study: Study, results: Results, path: Path) -> None:
         figure, grid = pyplot.subplots(
             len(shown), 1, figsize=(WIDTH, HEIGHT * len(shown)), squeeze=False, layout="constrained"
         )
+        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.14)
         colours = {column.title: COLOURS[i % len(COLOURS)] for i, column in enumerate(study.columns)}
         for axes, question in zip(grid[:, 0], shown):
             _panel(axes, study, results, question, colours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,15 +140,17 @@ def test_a_model_is_its_files_but_for_what_is_said_about_it(tmp_path: Path) -> N
 def test_a_tower_that_is_still_being_trained_is_refused(tmp_path: Path) -> None:
     from visiglot.config import dump_recipe, load_recipe
 
-    recipe = load_recipe("nano-lm", ["stages.0.steps=10"])
+    recipe = load_recipe("nano-lm")
+    last, steps = len(recipe.stages) - 1, recipe.stages[-1].steps
     checkpoint = tmp_path / "run" / "checkpoints" / "text-4"
     for folder in ("model", "trainer"):
         (checkpoint / folder).mkdir(parents=True)
     (checkpoint / "model" / "config.json").write_text("{}")
     (checkpoint / "trainer" / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     manifest = checkpoint / "manifest.json"
-    manifest.write_text('{"complete": true, "files": {}, "stage": "text", "stage_index": 0, "step": 4}')
+    facts = {"complete": True, "files": {}, "stage": "text", "stage_index": last, "step": 4}
+    manifest.write_text(json.dumps(facts))
     with pytest.raises(TrainingError, match="step 4"):
         hash_model(str(tmp_path / "run"))
-    manifest.write_text('{"complete": true, "files": {}, "stage": "text", "stage_index": 0, "step": 10}')
+    manifest.write_text(json.dumps({**facts, "step": steps}))
     assert hash_model(str(tmp_path / "run"))
