@@ -48,6 +48,7 @@ class Kind:
     Args:
         folder: below the package's `nano`.
         recipe: name of its recipe, and of the model on the command line.
+        task: as the Hugging Face hub calls it.
         is_: what it is.
         use: a command, and what it is an example of.
         limits: what it isn't for, one item each.
@@ -55,6 +56,7 @@ class Kind:
 
     folder: str
     recipe: str
+    task: str
     is_: str
     use: str
     limits: tuple[str, ...]
@@ -69,6 +71,7 @@ KINDS = (
     Kind(
         "english",
         "nano-english",
+        "image-to-text",
         "The English vision-language model that re-alignment starts from: a vision encoder and a Q-Former, aligned "
         "with a small English language model. It plays the part that BLIP-2 has in mBLIP.",
         "visiglot caption picture.png --model nano-english --languages en",
@@ -77,6 +80,7 @@ KINDS = (
     Kind(
         "lm",
         "nano-lm",
+        "translation",
         "The multilingual language model that re-alignment goes to, trained on text alone. It plays the part that mT0 "
         "has in mBLIP. Its vision encoder and its connector are place-holders with random weights; only the language "
         "model is of use.",
@@ -90,6 +94,7 @@ KINDS = (
     Kind(
         "model",
         "nano",
+        "image-to-text",
         "The built-in model: the encoder and the Q-Former of `nano-english`, re-aligned with the language model of "
         "`nano-lm`, as mBLIP does it. It names the thing in a drawing in many languages, some of which it was trained "
         "in without a single picture. The weights of encoder and language model lie in `../english` and `../lm` "
@@ -133,13 +138,13 @@ def card(
             *credit(data.packages),
         ],
     }
-    text = [_front_matter(run.recipe, model.config.languages), f"# {kind.recipe}", "", run.recipe.about, ""]
+    text = [_front_matter(kind, run.recipe, model.config.languages), f"# {kind.recipe}", "", run.recipe.about, ""]
     for heading, lines in sections.items():
         text += [f"## {heading}", "", *lines, ""]
     return "\n".join(text).rstrip() + "\n"
 
 
-def _front_matter(recipe: Recipe, codes: Iterable[str]) -> str:
+def _front_matter(kind: Kind, recipe: Recipe, codes: Iterable[str]) -> str:
     known = recipe.licence in ON_THE_HUB
     licence = (
         {"license": recipe.licence.lower()}
@@ -150,8 +155,8 @@ def _front_matter(recipe: Recipe, codes: Iterable[str]) -> str:
         **licence,
         "language": sorted({language(code).bcp47.partition("-")[0] for code in codes}),
         "library_name": "visiglot",
-        "pipeline_tag": "image-to-text",
-        "tags": ["multilingual", "image-captioning", *recipe.cite],
+        "pipeline_tag": kind.task,
+        "tags": ["multilingual", "vision-language", *recipe.cite],
     }
     return f"---\n{yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=120)}---\n"
 
