@@ -77,6 +77,7 @@ STUDY: dict[str, Any] = {
                     "stages": ["warmup", "realign"],
                     "set": {
                         "model.connector.from": "link:english",
+                        "model.connector.options": dict(load_recipe("nano-english").model.connector.options),
                         "data": {"languages": LANGUAGES, "sources": [ENGLISH, OTHERS, NAMES]},
                         "stages.warmup.data": {"languages": ["eng_Latn"], "sources": [ENGLISH]},
                         "stages.realign.data": None,
