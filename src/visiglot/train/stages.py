@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -49,6 +50,10 @@ class TrainingStep(nn.Module):
     def forward(self, batch: Batch) -> ObjectiveLoss:
         """What `batch` costs under the objective."""
         loss: ObjectiveLoss = self.objective(self.model, batch)
+        if torch.is_grad_enabled() and not loss.sum.requires_grad:
+            # text alone before a frozen language model: nothing to learn from, yet backward has to be possible
+            nothing = [parameter.flatten()[:1].sum() * 0 for parameter in self.parameters() if parameter.requires_grad]
+            loss = dataclasses.replace(loss, sum=loss.sum + torch.stack(nothing).sum())
         return loss
 
 

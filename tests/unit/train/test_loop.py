@@ -123,3 +123,11 @@ def test_bf16_trains_with_fp32_weights(tmp_path: Path) -> None:
     fit(recipe, out=tmp_path, device="cpu", report=quiet())
     model, _ = load_model(str(tmp_path), device="cpu")
     assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_a_pass_of_text_alone_before_a_frozen_language_model_teaches_nothing_and_stops_nothing(tmp_path: Path) -> None:
+    stage = {"steps": 2, "batch": {"rows": 8, "accumulate": 8}}
+    run = fit(drawn_recipe(stage, data={"text": True}), out=tmp_path / "mixed", report=quiet())
+    assert all(record["loss"] > 0 for record in records(run))
+    alone = fit(drawn_recipe(stage, data={"text": True, "pictures": False}), out=tmp_path / "text", report=quiet())
+    assert all(record["gradient_norm"] == 0 for record in records(alone))
