@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.docs.test_blocks import problem_of
 
 from visiglot.config import load_recipe
 from visiglot.languages import resolve
@@ -36,6 +37,22 @@ def commands(*variables: str) -> list[list[str]]:
 def command(verb: str, found: list[list[str]]) -> list[str]:
     """The last command of a verb."""
     return [line for line in found if line[0] == verb][-1]
+
+
+def test_the_demo_trains_nothing_but_the_realignment() -> None:
+    assert [line for line in commands() if line[0] == "train"] == [["train", "nano"]]
+
+
+def test_every_command_of_the_demo_exists() -> None:
+    found = commands("DEMO_LANGUAGES=sw,yo")
+    assert {line[0] for line in found} == {"data", "train", "evaluate", "report", "caption"}
+    assert [problem for line in found if (problem := problem_of(line, whole=True)) is not None] == []
+
+
+def test_the_demos_pictures_are_there() -> None:
+    shown = [line[1] for line in commands() if line[0] == "caption"]
+    assert shown
+    assert [path for path in shown if not (ROOT / path).exists()] == []
 
 
 def test_without_languages_the_demo_trains_and_shows_what_the_recipe_says() -> None:

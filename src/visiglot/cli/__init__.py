@@ -49,7 +49,10 @@ def _print_version(value: bool) -> None:
         raise typer.Exit()
 
 
-@app.callback(epilog="Start with `make demo`, or `visiglot doctor` to see what this machine can do.")
+@app.callback(
+    epilog="Start with `visiglot caption PICTURE.png --languages de,sw,ar`; `visiglot doctor` says what this machine "
+    "can do."
+)
 def visiglot(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")

@@ -86,7 +86,7 @@ def _files() -> Facts:
         done = checkpoints(run)
         yield "run", f"{run.name}: {done[-1].folder.name if done else 'no complete checkpoint yet'}"
     if not runs:
-        yield "runs", "none yet: visiglot train nano-english"
+        yield "runs", "none yet: visiglot train nano"
 
 
 def _npm() -> str:

@@ -269,12 +269,12 @@ def _score(folder: Path, seed: int) -> None:
 
 def _print_scores(folder: Path) -> None:
     """English, the means over groups of languages and their ratios for each benchmark and metric (of controls the mean
-    over all), then the languages of each benchmark's main metric, best first."""
+    over all), then the languages of the main metric of each benchmark that is no control, best first."""
     from rich.columns import Columns
     from rich.table import Table
     from rich.text import Text
 
-    from visiglot.evaluate.headline import with_interval
+    from visiglot.evaluate.headline import controls_of, with_interval
     from visiglot.evaluate.summary import best_first, is_percent, load_evaluations, main_keys, tables
     from visiglot.sheet import format_value
 
@@ -294,9 +294,10 @@ def _print_scores(folder: Path) -> None:
             head = ("", "")
     console = stdout()
     console.print(table)
+    controls = controls_of([(evaluation, found)])
     for key in main_keys(found):
         scores = found[key]
-        if len(scores) > 1:
+        if len(scores) > 1 and (key.benchmark, key.prompt_set) not in controls:
             percent = is_percent(key.metric)
             shown_of = {
                 code: format_value(scores[code].value, percent=percent) for code in best_first(scores, key.metric)

@@ -123,14 +123,10 @@ def resolve_model(name: str) -> str:
     if shipped is not None:
         return str(shipped)
     if name in SHIPPED:
-        needed = (
-            "`visiglot train nano-english`, `nano-lm` and `nano` in turn"
-            if name == "nano"
-            else f"`visiglot train {name}`"
-        )
+        command = "make demo" if name == "nano" else "make nano-pretrain"
         raise CheckpointError(
             f"the built-in model {name!r} isn't trained yet: no run {run}, and none came with this installation",
-            hint=f"Train it with `make demo`, or {needed}.",
+            hint=f"Train it with `{command}`, or `visiglot train {name}`.",
         )
     if path.is_dir():
         return str(model_folder(path))

@@ -205,6 +205,7 @@ def test_means_have_their_intervals_on_the_terminal_and_controls_a_line(
     assert "never pictured / pictured 100.0 % (100.0–100.0) 3" in lines
     at = lines.index("toy-wrong english exact all languages (5) 33.3 % (0.0–100.0) 15 0")
     assert lines[at + 1].startswith("toy-wrong english chrf-sentence all languages (5)")
+    assert [line for line in lines if line.endswith("best first:")] == ["toy english, exact, best first:"]
 
 
 def test_a_benchmark_of_which_everything_failed_keeps_its_line(run: Run, toy: str, tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ def test_other_runs_are_taken_unfinished(shipped: Path) -> None:
     assert resolve_model("mine") == str(model)
 
 
-@pytest.mark.parametrize(("name", "command"), [("nano", "`nano` in turn"), ("nano-lm", "`visiglot train nano-lm`")])
+@pytest.mark.parametrize(("name", "command"), [("nano", "`make demo`"), ("nano-lm", "`make nano-pretrain`")])
 def test_without_run_and_without_model_of_the_package_it_says_how_to_get_one(
     name: str, command: str, shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,6 +101,7 @@ def test_without_run_and_without_model_of_the_package_it_says_how_to_get_one(
     with pytest.raises(CheckpointError, match=f"built-in model '{name}' isn't trained yet") as caught:
         resolve_model(name)
     assert command in str(caught.value.hint)
+    assert f"`visiglot train {name}`" in str(caught.value.hint)
 
 
 def test_a_recipe_that_cannot_be_read_beside_a_checkpoint_is_an_error(shipped: Path) -> None:
