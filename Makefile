@@ -5,6 +5,7 @@
 #                              CUDA; https://download.pytorch.org/whl/cpu has the smaller build without.
 #   DEMO_LANGUAGES=sw,yo       for `make demo`: re-align in these beside English, instead of the recipe's languages; any
 #                              of `visiglot languages --set cldr`. It gets a folder of its own, model and all.
+#   DEMO_LIMIT=200             answers in each language and benchmark; 80 of them take about three minutes on two cores
 #   CELLS=1 MINUTES=60         for `make study`: stop after so many new cells; begin none after so many minutes
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ TORCH_INDEX ?=
 DEMO_LANGUAGES ?=
 DEMO ?= out/demo$(if $(DEMO_LANGUAGES),-$(subst $(SPACE),-,$(subst $(COMMA),-,$(DEMO_LANGUAGES))))
 DEMO_MODEL = $(if $(DEMO_LANGUAGES),$(DEMO)/run,nano)
-DEMO_LIMIT ?= 60
+DEMO_LIMIT ?= 80
 PICTURES := src/visiglot/nano/examples
 NANO_SCORES ?=
 NANO_INT8 ?=
