@@ -132,9 +132,7 @@ def _shade(pixels: Tensor, how: AugmentationSection, draws: _Draws) -> Tensor:
 def _place(pixels: Tensor, how: AugmentationSection, draws: _Draws) -> Tensor:
     """Where the picture is in the view: zoom, turn, mirror, shift, stretch, shear and bend at once."""
     low, high = how.scale
-    zoom = 1 / (
-        low + (high - low) * draws.one()
-    )  # the grid holds, for each place of the view, its place in the picture
+    zoom = 1 / (low + (high - low) * draws.one())  # the grid says for each place of the view where it is in the picture
     angle = draws.spread(math.radians(how.rotation))
     right, down = draws.spread(2 * how.shift), draws.spread(2 * how.shift)
     mirror = 1 - 2 * (draws.one() < how.flip).to(pixels.dtype)

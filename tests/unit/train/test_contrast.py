@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch.nn.functional import cross_entropy
 
 from visiglot.train.objectives.answers import read_answers
 from visiglot.train.objectives.contrastive import info_nce, pair_table
@@ -37,6 +38,17 @@ def test_a_text_of_two_pictures_asks_for_both_alike() -> None:
     found = info_nce(torch.zeros(2, 1), pairs, pictures, texts)
     # each picture has one text, so nothing to choose; the text splits between two pictures: entropy ln 2
     torch.testing.assert_close(found, torch.full((2,), math.log(2) / 2))
+
+
+def test_smoothing_spreads_its_share_over_the_whole_batch() -> None:
+    logits = torch.randn(4, 4, generator=torch.Generator().manual_seed(0))
+    rows = torch.arange(4)
+    found = info_nce(logits, pair_table(rows, rows, 4, 4), rows, rows, smoothing=0.2)
+    wanted = [
+        (cross_entropy(logits, rows, reduction="none", label_smoothing=0.2)),
+        (cross_entropy(logits.T, rows, reduction="none", label_smoothing=0.2)),
+    ]
+    torch.testing.assert_close(found, sum(wanted) / 2)
 
 
 def test_negatives_are_never_right() -> None:

@@ -33,6 +33,12 @@ class ContrastiveOptions(Section):
     )
     width: int = Field(256, ge=1, description="of the space that pictures and texts meet in")
     temperature: float = Field(0.07, gt=0, description="at the start; learned")
+    text_hidden: int | None = Field(
+        None,
+        ge=1,
+        description="width of a hidden layer before the texts' projection, for a frozen text model; default: none",
+    )
+    smoothing: float = Field(0.0, ge=0, lt=1, description="share of each target that is spread over the whole batch")
 
 
 @OBJECTIVES.register("contrastive")
@@ -48,7 +54,8 @@ class Contrastive(Objective):
         self.spec = spec
         width = image_width(model, chosen.image)
         self.image_projection = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, chosen.width))
-        self.text_projection = nn.Linear(model.connector.text_width, chosen.width)
+        self.text_projection = _text_projection(model.connector.text_width, chosen.text_hidden, chosen.width)
+        self.smoothing = chosen.smoothing
         self.log_scale = nn.Parameter(torch.tensor(-math.log(chosen.temperature)))
 
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
@@ -59,7 +66,7 @@ class Contrastive(Objective):
         picture_of_row = batch.slot_image[batch.slot_row.argsort()]  # [R]
         pairs = pair_table(picture_of_row, answers.of_row, len(pictures), len(texts))
         scale = self.log_scale.exp().clamp(max=100)  # CLIP's limit
-        losses = info_nce(scale * pictures @ texts.T, pairs, picture_of_row, answers.of_row)
+        losses = info_nce(scale * pictures @ texts.T, pairs, picture_of_row, answers.of_row, self.smoothing)
         return ObjectiveLoss(sum=losses.sum(), rows=losses.detach(), counts=torch.ones_like(answers.of_row))
 
     def count(self, samples: Sequence[Sample]) -> int:
@@ -72,6 +79,12 @@ class Contrastive(Objective):
         refuse_missing_pictures(samples, "contrastive")
 
 
+def _text_projection(width: int, hidden: int | None, out: int) -> nn.Module:
+    if hidden is None:
+        return nn.Linear(width, out)
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, out))
+
+
 def pair_table(picture_of_row: Tensor, text_of_row: Tensor, pictures: int, texts: int) -> Tensor:
     """[I, T] True where a row of the batch pairs the picture with the text."""
     table = torch.zeros(pictures, texts, dtype=torch.bool, device=picture_of_row.device)
@@ -79,7 +92,9 @@ def pair_table(picture_of_row: Tensor, text_of_row: Tensor, pictures: int, texts
     return table
 
 
-def info_nce(logits: Tensor, pairs: Tensor, picture_of_row: Tensor, text_of_row: Tensor) -> Tensor:
+def info_nce(
+    logits: Tensor, pairs: Tensor, picture_of_row: Tensor, text_of_row: Tensor, smoothing: float = 0.0
+) -> Tensor:
     """Each row's loss [R]: half of its picture's against all texts, half of its text's against all pictures.
 
     A picture (a text) with several partners is asked for all of them alike. When every row has a picture and a text of
@@ -88,10 +103,15 @@ def info_nce(logits: Tensor, pairs: Tensor, picture_of_row: Tensor, text_of_row:
     Args:
         logits: [I, T], scaled.
         pairs: [I, T] True at positives.
+        smoothing: share of each target that all others have alike (Szegedy et al., 2016, arXiv 1512.00567).
     """
-    targets = pairs.to(logits.dtype)
-    of_pictures = -(targets / targets.sum(dim=1, keepdim=True) * logits.log_softmax(dim=1)).sum(dim=1)  # [I]
-    of_texts = -(targets / targets.sum(dim=0, keepdim=True) * logits.log_softmax(dim=0)).sum(dim=0)  # [T]
+    positives = pairs.to(logits.dtype)
+
+    def loss(dim: int) -> Tensor:
+        targets = positives / positives.sum(dim=dim, keepdim=True) * (1 - smoothing) + smoothing / pairs.shape[dim]
+        return -(targets * logits.log_softmax(dim=dim)).sum(dim=dim)
+
+    of_pictures, of_texts = loss(1), loss(0)  # [I], [T]
     return (of_pictures[picture_of_row] + of_texts[text_of_row]) / 2
 
 
