@@ -161,7 +161,8 @@ def evaluation_facts(study: Study) -> dict[str, Any]:
 
 
 def hash_model(name: str) -> str:
-    """SHA-256 of the files of a model's folder, those of documentation apart; a hub id stands for itself.
+    """SHA-256 of the files of a model's folder, but for what is said about it (cards, the recipe that came of it); a
+    hub id stands for itself.
 
     Raises:
         CheckpointError: there is no such model.
@@ -172,7 +173,8 @@ def hash_model(name: str) -> str:
         return f"hub:{name}"
     _refuse_unfinished(name, folder)
     told = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".md"):
+    files = (path for path in folder.rglob("*") if path.is_file())
+    for path in sorted(path for path in files if path.suffix != ".md" and path.name != "recipe.yaml"):
         told.update(f"{path.relative_to(folder)} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return told.hexdigest()
 

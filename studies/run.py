@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         study = load_study(given.study)
-        with alone():
+        with contextlib.nullcontext() if given.dry_run else alone():
             _use_cores(study)
             run_study(study, given.out, cells=given.cells, minutes=given.minutes, dry_run=given.dry_run)
     except VisiglotError as error:

@@ -50,7 +50,7 @@ class Kind:
         recipe: name of its recipe, and of the model on the command line.
         task: as the Hugging Face hub calls it.
         is_: what it is.
-        use: a command, and what it is an example of.
+        use: a command to begin with.
         limits: what it isn't for, one item each.
     """
 

@@ -41,7 +41,10 @@ def read_finished_run(name: str) -> FinishedRun:
     folder = Path(name).expanduser() if os.sep in name else runs_dir() / name
     found = checkpoints(folder)
     if not found:
-        raise TrainingError(f"{folder} is no run with a complete checkpoint", hint="Train it: `make nano-pretrain`.")
+        raise TrainingError(
+            f"{folder} is no run with a complete checkpoint",
+            hint="Train what is missing: `make nano-pretrain` for the towers, `visiglot train nano` for the model.",
+        )
     last = found[-1]
     end = end_of(last)
     if end is None or last.position != end:

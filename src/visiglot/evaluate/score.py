@@ -74,11 +74,6 @@ def score_predictions(folder: Path, *, seed: int = 0, progress: Progress | None 
     return scores
 
 
-def score_rows(rows: Sequence[Prediction], *, seed: int = 0) -> list[Score]:
-    """The scores of any rows, one for each benchmark, prompt set, language, task and metric."""
-    return [score_of(one, seed=seed) for one in measure_rows(rows)]
-
-
 def measure_rows(rows: Sequence[Prediction]) -> list[Measured]:
     """What each metric sees in any rows, one for each benchmark, prompt set, language, task and metric."""
     parts: dict[tuple[str, str, str, str], list[Prediction]] = {}

@@ -132,6 +132,7 @@ def test_a_model_is_its_files_but_for_what_is_said_about_it(tmp_path: Path) -> N
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     before = hash_model(str(tmp_path))
     (tmp_path / "README.md").write_text("a card")
+    (tmp_path / "recipe.yaml").write_text("about: what trained it, from which no weight of it follows any more")
     assert hash_model(str(tmp_path)) == before
     (tmp_path / "model.safetensors").write_bytes(b"Weights")
     assert hash_model(str(tmp_path)) != before

@@ -123,6 +123,14 @@ def test_two_studies_dont_run_at_once(cells: list[str]) -> None:
         pass
 
 
+def test_what_is_missing_can_be_asked_while_a_study_runs(
+    cells: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with alone():
+        assert main(["realign", "--dry-run", "--out", str(tmp_path)]) == 0
+    assert "missing: warm, seed 1" in capsys.readouterr().err
+
+
 def test_a_mistake_is_one_sentence(cells: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["realing"]) == 2
     assert "realign" in capsys.readouterr().err

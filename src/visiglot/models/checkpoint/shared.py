@@ -12,14 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
 from torch import Tensor
 
 from visiglot.errors import CheckpointError
@@ -149,36 +147,6 @@ def _names_in(prefix: str, keys: Collection[str], own: Collection[str]) -> dict[
 # --- writing ---------------------------------------------------------------------------------------------------------
 
 
-def share_parts(folder: Path, others: Mapping[str, Path]) -> None:
-    """Take parts that other models have too out of a saved model's weights, and write `parts.json` instead.
-
-    Args:
-        folder: a saved model with one file of weights.
-        others: by part, the folder of the saved model that keeps it.
-
-    Raises:
-        CheckpointError: a part isn't the other model's, tensor by tensor and bit by bit, or can't be read or written.
-    """
-    own = _load(folder)
-    for part, other in others.items():
-        try:
-            names = common_names(part, own, _load(other))
-        except CheckpointError as error:
-            said = f"{folder}: its {part} isn't that of {other}: {error.message}"
-            raise CheckpointError(said, hint=error.hint) from error
-        for name in names.values():
-            del own[name]
-    aside = folder / f".{WEIGHTS}.partial"
-    try:
-        save_file(own, aside, metadata={"format": "pt"})
-        shutil.copymode(folder / WEIGHTS, aside)  # safetensors writes for the owner alone
-        os.replace(aside, folder / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        aside.unlink(missing_ok=True)
-        raise CheckpointError(f"{folder} can't be written: {error}", hint="Make room there.") from error
-    write_parts(folder, others)
-
-
 def write_parts(folder: Path, others: Mapping[str, Path]) -> None:
     """Write the `parts.json` of a model without the parts that the models in `others` keep.
 
@@ -193,12 +161,6 @@ def write_parts(folder: Path, others: Mapping[str, Path]) -> None:
         relative = PurePath(os.path.relpath(other, folder)).as_posix()
         described[part] = {"folder": relative, "file": WEIGHTS, "sha256": sha256}
     write_text(json.dumps(described, indent=1) + "\n", folder / PARTS, error=CheckpointError)
-
-
-def _load(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a folder's own weights."""
-    with reading(str(folder / WEIGHTS), hint=_AGAIN):
-        return unpack(load_file(folder / WEIGHTS))
 
 
 def common_names(part: str, own: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> dict[str, str]:
