@@ -31,6 +31,7 @@ from visiglot.models.runs import Position
 from visiglot.models.vlm import VisionLanguageModel
 from visiglot.train.checkpoint import owned
 from visiglot.train.feed import split_rows, to_device
+from visiglot.train.memory import release_memory
 from visiglot.train.precision import build_accelerator
 from visiglot.train.resume import Run, open_run
 from visiglot.train.stages import (
@@ -164,6 +165,7 @@ def train_stage(
                 tracker.log(section.name, position, section.steps, lr=rates, norm=norm, tokens=run.tokens)
             if at_end or position.step % recipe.train.save_every == 0:
                 run.save(stage, position, model, processor, optimiser, accelerator)
+                release_memory()
     tracker.end_stage()
     accelerator.free_memory()
 

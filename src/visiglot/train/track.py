@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from collections import defaultdict
@@ -19,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from visiglot.errors import CheckpointError
 from visiglot.files import split_lines, write_text
 from visiglot.models.runs import Position
+from visiglot.train.memory import peak_memory_mb
 from visiglot.types import IGNORE, Batch
 
 SHOWN = 4
@@ -177,12 +177,6 @@ class Tracker:
             left = found["seconds"] / max(self.window.steps, 1) * (steps - position.step)
             self.say(f"{stage}  step {position.step}/{steps}  {rate}  {clock(left)} left")
         self.window = Window()
-
-
-def peak_memory_mb() -> int:
-    """Largest resident size of this process so far, in MB (getrusage: kB on Linux, bytes on macOS)."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))
 
 
 def clock(seconds: float) -> str:
