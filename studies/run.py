@@ -129,7 +129,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         study = load_study(given.study)
-        with contextlib.nullcontext() if given.dry_run else alone():
+        with contextlib.ExitStack() as held:
+            if not given.dry_run:
+                held.enter_context(alone())
             _use_cores(study)
             run_study(study, given.out, cells=given.cells, minutes=given.minutes, dry_run=given.dry_run)
     except VisiglotError as error:
