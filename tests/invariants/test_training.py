@@ -94,11 +94,12 @@ def test_a_killed_run_resumes_to_the_same_weights_bit_for_bit(tmp_path: Path, mo
         {"steps": 3, "augment": True, "schedule": "cosine", "warmup_steps": 2},
         {"steps": 6, "parts": LORA, "cache_views": 3, "schedule": "cosine"},
         {"steps": 2, "objective": "contrastive"},
+        {"steps": 4, "optimiser": "muon"},
         save_every=2,
     )
     straight = train(recipe, tmp_path / "straight")
 
-    broken = train_with_deaths(recipe, tmp_path / "broken", ((0, 2), (1, 4), (1, 6), (2, 2)), monkeypatch)
+    broken = train_with_deaths(recipe, tmp_path / "broken", ((0, 2), (1, 4), (1, 6), (2, 2), (3, 2)), monkeypatch)
     assert_same_path(broken, straight)
 
 

@@ -206,7 +206,10 @@ class StageSection(Section):
     warmup_steps: int = Field(0, ge=0)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     weight_decay: float = Field(0.1, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    optimiser: Literal["adamw", "muon"] = Field(
+        "adamw", description="muon: for the matrices between hidden layers, with AdamW for the rest"
+    )
+    betas: tuple[float, float] = Field((0.9, 0.999), description="AdamW's")
     clip: float | None = Field(1.0, gt=0, description="largest norm of the gradient")
     batch: BatchSection = BatchSection()
     lora: LoraSection = LoraSection()

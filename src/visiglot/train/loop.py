@@ -32,6 +32,7 @@ from visiglot.models.vlm import VisionLanguageModel
 from visiglot.train.checkpoint import owned
 from visiglot.train.feed import split_rows, to_device
 from visiglot.train.memory import release_memory
+from visiglot.train.optimiser import build_optimiser
 from visiglot.train.precision import build_accelerator
 from visiglot.train.resume import Run, open_run
 from visiglot.train.stages import (
@@ -39,7 +40,6 @@ from visiglot.train.stages import (
     Stage,
     TrainingStep,
     languages_of,
-    optimiser_groups,
     prepare_stage,
     schedule,
     texts_of,
@@ -115,9 +115,7 @@ def train_stage(
     """Make the steps of one stage that are still to be made."""
     section = stage.section
     objective = stage.objective.to(accelerator.device)
-    optimiser: torch.optim.Optimizer = torch.optim.AdamW(
-        optimiser_groups(stage.groups, objective, section), betas=section.betas, fused=True
-    )
+    optimiser = build_optimiser(model, stage.groups, objective, section)
     first = run.restore(stage.index, objective, optimiser)
     module, optimiser = accelerator.prepare(TrainingStep(model, objective), optimiser)
     parameters = stage.parameters()

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -99,6 +99,12 @@ def prepare_stage(
             [f"stages.{section.name}.batch.rows: is {section.batch.rows}, too few for {passes} forward passes a step"],
             hint=f"accumulate ({section.batch.accumulate}) x processes ({accelerator.num_processes}) must fit into it.",
         )
+    if section.optimiser == "muon" and accelerator.distributed_type in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        raise ConfigError(
+            f"recipe {recipe.name}",
+            [f"stages.{section.name}.optimiser: muon can't train what {accelerator.distributed_type} cuts up"],
+            hint="Use adamw, or train on one device or on several with a copy of the model each.",
+        )
     spec = processor.spec()
     with torch.random.fork_rng(devices=[]):  # new weights, low-rank layers and projections, follow from the seed
         torch.manual_seed(recipe.train.seed + index)
@@ -152,21 +158,6 @@ def set_modes(model: VisionLanguageModel, *, gradient_checkpointing: bool) -> No
         part.train(any(parameter.requires_grad for parameter in part.parameters()))
     if gradient_checkpointing:
         model.language_model.activation_checkpointing_enable({"use_reentrant": False})
-
-
-def optimiser_groups(groups: Iterable[PartGroup], objective: Objective, section: StageSection) -> list[dict[str, Any]]:
-    """Parameter groups of AdamW: one learning rate a part; matrices decay, vectors (biases, norms, scales) don't."""
-    parts = [(group.path, group.lr, [parameter for _, parameter in group.parameters]) for group in trained(groups)]
-    parts.append((f"objective.{section.objective}", section.lr, list(objective.parameters())))
-    found = []
-    for path, lr, parameters in parts:
-        for decay, own in (
-            (section.weight_decay, [p for p in parameters if p.ndim > 1]),
-            (0.0, [p for p in parameters if p.ndim <= 1]),
-        ):
-            if own:
-                found.append({"params": own, "lr": lr, "peak_lr": lr, "weight_decay": decay, "path": path})
-    return found
 
 
 def schedule(section: StageSection, step: int) -> float:

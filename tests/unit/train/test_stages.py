@@ -11,12 +11,12 @@ from visiglot.errors import ConfigError, ModelError, TrainingError
 from visiglot.models.parts import apply_parts
 from visiglot.train.feed import split_rows
 from visiglot.train.objectives import OBJECTIVES
+from visiglot.train.optimiser import optimiser_groups
 from visiglot.train.precision import build_accelerator
 from visiglot.train.stages import (
     Sources,
     count_pictures,
     languages_of,
-    optimiser_groups,
     prepare_stage,
     schedule,
     set_modes,
