@@ -189,3 +189,18 @@ def test_the_cache_lies_where_the_environment_says(monkeypatch: pytest.MonkeyPat
     assert cache_dir() == tmp_path
     monkeypatch.delenv("VISIGLOT_CACHE")
     assert cache_dir() == Path.home() / ".cache" / "visiglot"
+
+
+def test_an_augmentation_that_no_view_would_have_is_refused() -> None:
+    recipe = values()
+    recipe["stages"][0]["augmentation"] = {"bend": 0.1}
+    assert "draws no views" in problems(recipe)[0]
+    recipe["stages"][0]["augment"] = True
+    assert parse_recipe(recipe, where="test").stages[0].augmentation.bend == 0.1
+
+
+def test_a_range_of_scales_goes_upwards_from_above_nothing() -> None:
+    recipe = values()
+    for wrong in ([1.1, 0.7], [0, 1]):
+        recipe["stages"][0] |= {"augment": True, "augmentation": {"scale": wrong}}
+        assert "no smaller" in problems(recipe)[0]

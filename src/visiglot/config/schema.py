@@ -193,6 +193,13 @@ class AugmentationSection(Section):
     shade: float = Field(0.0, ge=0, description="spread of a smooth field of light on all but the near-white")
     tint: float = Field(0.0, ge=0, description="each colour channel's gamma is e to ± this")
 
+    @field_validator("scale")
+    @classmethod
+    def _is_a_range(cls, value: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < value[0] <= value[1]:
+            raise ValueError(f"is [{value[0]:g}, {value[1]:g}]; it goes from a positive number to one no smaller")
+        return value
+
 
 class StageSection(Section):
     """One stage: what is trained, with which objective, on what, for how long."""
@@ -217,6 +224,12 @@ class StageSection(Section):
     augment: bool = Field(False, description="draw pictures anew each time (crop, shift, colour); bypasses the cache")
     cache_views: int = Field(0, ge=0, description="0: no feature cache; n: n cached views of each picture")
     augmentation: AugmentationSection = Field(AugmentationSection(), description="of views, drawn anew or cached")
+
+    @model_validator(mode="after")
+    def _views_are_drawn(self) -> StageSection:
+        if self.augmentation != AugmentationSection() and not self.augment and self.cache_views < 2:
+            raise ValueError("has an `augmentation`, but draws no views: set augment, or cache_views to 2 or more")
+        return self
 
     @model_validator(mode="after")
     def _trains_something(self) -> StageSection:
