@@ -81,7 +81,7 @@ endif
 	$(BIN)/visiglot evaluate $(DEMO_MODEL) --limit $(DEMO_LIMIT) --out $(DEMO)/scores
 	$(BIN)/visiglot report $(DEMO)/scores --out $(DEMO) --see 'What re-alignment needs=docs/study/realign.md'
 	$(BIN)/visiglot caption $(PICTURES) --model $(DEMO_MODEL) --out $(DEMO)/captions.jsonl --sheet $(DEMO)/sheet.html
-	$(BIN)/visiglot caption $(PICTURES)/penguin.png --model $(DEMO_MODEL)
+	$(BIN)/visiglot caption $(PICTURES)/bicycle.png --model $(DEMO_MODEL)
 	@printf '%s\n' '' \
 	  'This was the method of the mBLIP paper at laptop size: vision encoder and Q-Former come from an English model,' \
 	  'the language model learned its languages from text, and only the connector and low-rank layers were trained' \
