@@ -17,6 +17,7 @@ from visiglot.config import StageSection
 from visiglot.models.parts import PartGroup
 from visiglot.models.vlm import VisionLanguageModel
 from visiglot.train.objectives import Objective
+from visiglot.train.stages import trained
 
 Group = dict[str, Any]
 """A parameter group of torch, with its path and peak learning rate beside what the optimiser asks for."""
@@ -37,11 +38,7 @@ def build_optimiser(
 
 def optimiser_groups(groups: Iterable[PartGroup], objective: Objective, section: StageSection) -> list[Group]:
     """Parameter groups: one learning rate a part; matrices decay, vectors (biases, norms, scales) don't."""
-    parts = [
-        (group.path, group.lr, [parameter for _, parameter in group.parameters])
-        for group in groups
-        if group.mode != "frozen"
-    ]
+    parts = [(group.path, group.lr, [parameter for _, parameter in group.parameters]) for group in trained(groups)]
     parts.append((f"objective.{section.objective}", section.lr, list(objective.parameters())))
     found = []
     for path, lr, parameters in parts:

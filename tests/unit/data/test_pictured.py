@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 from tests.drawn import drawn_recipe
-from tests.unit.data.nano.conftest import pin, unpin
-from tests.unit.data.nano.packages import write_packages
+from tests.unit.data.nano.conftest import tiny_data
 
-from visiglot.data.nano.build import build_nano
 from visiglot.data.pictured import pictured_languages
 from visiglot.data.source import SOURCES
 from visiglot.errors import DataError
@@ -59,12 +57,8 @@ def test_a_source_of_both_kinds_pictures_its_language(monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    packages = tmp_path_factory.mktemp("packages")
-    toml = write_packages(packages)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        pin(monkeypatch, toml)
-        yield build_nano(tmp_path_factory.mktemp("nano") / "data", packages=packages)
-    unpin()
+    with tiny_data(tmp_path_factory) as built:
+        yield built
 
 
 def test_the_built_in_data_picture_no_text_only_language_whatever_is_asked_for(folder: Path) -> None:

@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.unit.data.nano.conftest import pin, unpin
-from tests.unit.data.nano.packages import write_packages
+from tests.unit.data.nano.conftest import tiny_data
 from tests.unit.evaluate.conftest import Scripted
 
-from visiglot.data.nano.build import build_nano
 from visiglot.evaluate.benchmark import BENCHMARKS, BenchmarkData
 from visiglot.evaluate.generate import collect_predictions
 from visiglot.evaluate.score import score_predictions
@@ -22,12 +20,8 @@ TEXT_ONLY = {"swh_Latn", "tur_Latn"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    packages = tmp_path_factory.mktemp("packages")
-    toml = write_packages(packages)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        pin(monkeypatch, toml)
-        yield build_nano(tmp_path_factory.mktemp("nano") / "data", packages=packages)
-    unpin()
+    with tiny_data(tmp_path_factory) as built:
+        yield built
 
 
 def load(name: str, folder: Path) -> BenchmarkData:

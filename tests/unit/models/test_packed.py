@@ -54,12 +54,17 @@ def test_small_matrices_are_bf16_also_among_8_bits() -> None:
     assert pack({"x": torch.ones(2, 8)}, "int8")["x"].dtype == torch.bfloat16
 
 
-def test_a_model_in_8_bits_is_read_as_float32_by_our_code_and_by_auto_classes(tmp_path: Path) -> None:
+def packed_model(folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
+    """A tiny model's folder: its weights file, and what it holds in 8 bits, not yet written."""
     built = build_tiny("vit", "t5")
-    built.model.save_pretrained(tmp_path)
-    built.processor.save_pretrained(tmp_path)
-    path = tmp_path / "model.safetensors"
-    packed = pack(load_file(path), "int8")
+    built.model.save_pretrained(folder)
+    built.processor.save_pretrained(folder)
+    path = folder / "model.safetensors"
+    return path, pack(load_file(path), "int8")
+
+
+def test_a_model_in_8_bits_is_read_as_float32_by_our_code_and_by_auto_classes(tmp_path: Path) -> None:
+    path, packed = packed_model(tmp_path)
     save_file(packed, path, metadata={"format": "pt", PACKED: "int8"})
     assert any(value.dtype == torch.int8 for value in packed.values())
     expected = unpack(packed)
@@ -70,11 +75,7 @@ def test_a_model_in_8_bits_is_read_as_float32_by_our_code_and_by_auto_classes(tm
 
 
 def test_a_matrix_without_its_scale_is_refused(tmp_path: Path) -> None:
-    built = build_tiny("vit", "t5")
-    built.model.save_pretrained(tmp_path)
-    built.processor.save_pretrained(tmp_path)
-    path = tmp_path / "model.safetensors"
-    packed = pack(load_file(path), "int8")
+    path, packed = packed_model(tmp_path)
     lost = next(name for name in packed if name.endswith(SCALE))
     kept = {name: value for name, value in packed.items() if name != lost}
     save_file(kept, path, metadata={"format": "pt", PACKED: "int8"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -34,6 +35,17 @@ def pin(monkeypatch: pytest.MonkeyPatch, packages_toml: str) -> None:
 def unpin() -> None:
     fetch.load_packages.cache_clear()
     settings.load_settings.cache_clear()
+
+
+@contextmanager
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a data set that is built from the tiny packages, which are read as long as this is open."""
+    packages = tmp_path_factory.mktemp("packages")
+    toml = write_packages(packages)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        pin(monkeypatch, toml)
+        yield build.build_nano(tmp_path_factory.mktemp("nano") / "data", packages=packages)
+    unpin()
 
 
 @pytest.fixture(scope="session")
