@@ -19,6 +19,7 @@ from visiglot.models.checkpoint.stock import load_config, load_stock, load_whole
 from visiglot.models.checkpoint.tensors import fill, load_tensors
 from visiglot.models.config import VisiglotConfig
 from visiglot.models.connectors import CONNECTORS
+from visiglot.models.connectors.memory import PhraseMemory
 from visiglot.models.device import pick_device
 from visiglot.models.families import family
 from visiglot.models.parts import count
@@ -326,14 +327,16 @@ def _load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
         raise CheckpointError(
             f"{where} is a {config.model_type!r} model; a connector can be taken from Visiglot's only"
         )
-    tensors = load_tensors(where, "connector.")
+
+    def wanted_fresh(key: str) -> bool:
+        return any(key == path or key.startswith(f"{path}.") for path in section.connector.fresh)
+
+    tensors = {key: value for key, value in load_tensors(where, "connector.").items() if not wanted_fresh(key)}
     own = connector.state_dict()
     fresh, problems = [], []
     for key, value in own.items():
-        wanted_fresh = any(key == path or key.startswith(f"{path}.") for path in section.connector.fresh)
-        if wanted_fresh:
+        if wanted_fresh(key):
             fresh.append(key)
-            tensors.pop(key, None)
         elif key not in tensors:
             problems.append(f"{key}: missing in {name}")
         elif tensors[key].shape != value.shape:
@@ -363,7 +366,9 @@ def _match_scale(connector: nn.Module, llm: Any) -> None:
     for name in ("projection", "pooled"):
         layer = dict(connector.named_children()).get(name)
         if isinstance(layer, nn.Sequential):
-            layer = layer[-1]
+            layer = next(one for one in reversed(layer) if isinstance(one, nn.Linear))
+        if isinstance(layer, PhraseMemory):
+            nn.init.normal_(layer.values, std=scale)
         if isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, std=scale * layer.in_features**-0.5)
             nn.init.zeros_(layer.bias)

@@ -73,6 +73,17 @@ def test_the_projection_is_kept_when_the_width_fits_and_nobody_wants_it_fresh(tm
     assert torch.equal(new.model.connector.projection.weight, english.model.connector.projection.weight)
 
 
+def test_what_is_fresh_may_be_of_another_kind(tmp_path: Path) -> None:
+    values = tiny_section("resnet", "t5").model_dump(by_alias=True)
+    values["connector"]["options"] |= {"pooled_tokens": 2}
+    english = build(ModelSection.model_validate(values))
+    section = realigned(save(english, tmp_path), connector__fresh=["projection", "pooled"])
+    section.connector.options.update(pooled_tokens=2, pooled_phrases=7)
+    new = build(section)
+    assert new.model.connector.memory.values.shape == (7, 2, 32)
+    assert torch.equal(new.model.connector.queries, english.model.connector.queries)
+
+
 def test_the_projection_is_fresh_and_said_so_when_the_width_differs(tmp_path: Path) -> None:
     english = build_tiny("resnet", "t5")
     wider = {"config": {**LLM["mt5"], "d_model": 48}, "tokenizer": {"vocabulary": 420}}

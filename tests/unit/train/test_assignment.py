@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from tests.drawn import Drawn
-from tests.tiny import build_tiny
+from tests.tiny import TEXTS, build_tiny, tiny_section
 
-from visiglot.config import TrainSection
+from visiglot.config import ModelSection, TrainSection
 from visiglot.data.collate import collate
+from visiglot.errors import TrainingError
+from visiglot.models.build import Built, build_model
 from visiglot.render import render
 from visiglot.train.objectives import OBJECTIVES
 from visiglot.train.objectives.assignment import Assignment
@@ -16,12 +19,22 @@ from visiglot.types import IGNORE
 
 
 def make(llm: str = "t5"):
-    built = build_tiny(llm=llm)
+    return make_with(build_tiny(llm=llm))
+
+
+def make_with(built: Built):
     spec = built.processor.spec()
     objective = OBJECTIVES.get("assignment")(built.model, spec, TrainSection(), {})
     assert isinstance(objective, Assignment)
     samples = [render(example, spec) for example in Drawn(["eng_Latn"]).examples[:4]]
     return built.model, objective, collate(samples, spec, pixels=Pictures(built.processor).plain)
+
+
+def make_with_memory(phrases: int = 6):
+    values = tiny_section("resnet").model_dump(by_alias=True)
+    values["connector"]["options"] |= {"pooled_tokens": 3, "pooled_phrases": phrases}
+    section = ModelSection.model_validate(values)
+    return make_with(build_model(section, languages=["eng_Latn"], seed=0, texts=lambda: TEXTS))
 
 
 def test_each_slot_is_told_one_piece_and_the_end_marker_fills_the_rest() -> None:
@@ -76,3 +89,47 @@ def test_the_loss_reaches_the_connector_through_the_mixture() -> None:
     states.square().sum().backward()
     assert all(weight.grad is not None for weight in model.connector.projection.parameters())
     assert model.connector.projection.weight.grad.abs().sum() > 0
+
+
+def test_each_new_caption_takes_a_phrase_whose_tokens_are_its_words() -> None:
+    model, objective, batch = make_with_memory()
+    memory = model.connector.memory
+    pieces = objective.pieces(batch.labels)[:, :3]
+    rows = [tuple(row) for row in pieces.tolist()]
+    assert 1 < len(set(rows)) < len(rows)  # some captions are the same
+    objective(model, batch)
+    phrases = objective.phrases(pieces, model, memory)
+    assert [rows.index(row) for row in rows] == [phrases.tolist().index(phrase) for phrase in phrases.tolist()]
+    assert torch.equal(memory.values[phrases], model.word_embeddings(pieces))
+    assert (objective.places[len(set(rows)) :] == -1).all()
+
+
+def test_a_run_that_goes_on_knows_whose_phrases_are_taken() -> None:
+    model, objective, batch = make_with_memory()
+    pieces = objective.pieces(batch.labels)[:, :3]
+    before = objective.phrases(pieces, model, model.connector.memory)
+    _, again, _ = make_with_memory()
+    again.load_state_dict(objective.state_dict())
+    kept = model.connector.memory.values.detach().clone()
+    assert torch.equal(again.phrases(pieces.flip(0), model, model.connector.memory), before.flip(0))
+    assert torch.equal(model.connector.memory.values, kept)
+
+
+def test_more_captions_than_phrases_are_refused() -> None:
+    model, objective, batch = make_with_memory(phrases=1)
+    with pytest.raises(TrainingError, match="memory has 1 phrases") as caught:
+        objective(model, batch)
+    assert "pooled_phrases" in str(caught.value)
+
+
+def test_a_memory_learns_which_phrase_a_picture_calls_for() -> None:
+    torch.manual_seed(0)
+    model, objective, batch = make_with_memory()
+    optimiser = torch.optim.AdamW(model.connector.parameters(), lr=1e-2)
+    for _ in range(60):
+        objective(model, batch).sum.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    features = model.encode_images(batch.pixel_values)
+    of_slot = objective.phrases(objective.pieces(batch.labels)[:, :3], model, model.connector.memory)[batch.slot_row]
+    assert torch.equal(model.connector.memory.scores(features.pooled).argmax(-1)[batch.slot_image], of_slot)

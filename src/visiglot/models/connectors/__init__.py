@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from visiglot.models.connectors.memory import PhraseMemory
 from visiglot.registry import Registry
 from visiglot.types import TextContext, VisionFeatures
 
@@ -32,6 +33,11 @@ class Connector(nn.Module, ABC):
         super().__init__()
         self.vision_width = vision_width
         self.text_width = text_width
+
+    @property
+    def memory(self) -> PhraseMemory | None:
+        """The memory that a picture's first tokens come from; most connectors have none."""
+        return None
 
     @abstractmethod
     def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:

@@ -12,6 +12,7 @@ from transformers import Blip2QFormerConfig, Blip2QFormerModel
 
 from visiglot.errors import ModelError
 from visiglot.models.connectors import CONNECTORS, Connector
+from visiglot.models.connectors.memory import PhraseMemory
 from visiglot.types import TextContext, VisionFeatures
 
 
@@ -25,6 +26,7 @@ class QFormerConnector(Connector):
         pooled_tokens: image tokens made from the pooled vector by a perceptron, before those of the queries; BLIP-2
             has none. They give a small model a direct path from what a contrastive stage learned.
         pooled_width: hidden width of that perceptron; default: four times the pooled vector's.
+        pooled_phrases: make those tokens from a `PhraseMemory` of this size instead of a perceptron.
         normalise: put patches through a layer norm first, for encoders that don't end in one (convolutional ones);
             BLIP-2's encoder does. The pooled vector always passes one.
     """
@@ -43,6 +45,7 @@ class QFormerConnector(Connector):
         dropout: float = 0.1,
         pooled_tokens: int = 0,
         pooled_width: int | None = None,
+        pooled_phrases: int | None = None,
         normalise: bool = False,
     ) -> None:
         super().__init__(vision_width, text_width)
@@ -64,15 +67,25 @@ class QFormerConnector(Connector):
         self.qformer = Blip2QFormerModel._from_config(config)
         self.projection = nn.Linear(width, text_width)
         self.norm = nn.LayerNorm(vision_width) if normalise else None
-        self.pooled: nn.Sequential | None = None
-        if pooled_tokens:
+        self.pooled: nn.Module | None = None
+        if pooled_phrases and (pooled_width or not pooled_tokens):
+            raise ModelError("connector qformer: pooled_phrases needs pooled_tokens, and excludes pooled_width")
+        if pooled_phrases:
+            self.pooled = PhraseMemory(vision_width, text_width, pooled_phrases, pooled_tokens)
+        elif pooled_tokens:
             hidden = pooled_width or 4 * vision_width
             self.pooled = nn.Sequential(
                 nn.LayerNorm(vision_width),
                 nn.Linear(vision_width, hidden),
                 nn.GELU(),
                 nn.Linear(hidden, pooled_tokens * text_width),
+                nn.Unflatten(1, (pooled_tokens, text_width)),
             )
+
+    @property
+    def memory(self) -> PhraseMemory | None:
+        """Where the first image tokens come from, if from a memory."""
+        return self.pooled if isinstance(self.pooled, PhraseMemory) else None
 
     def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
         """Queries and pooled tokens, however many patches there are."""
@@ -87,6 +100,5 @@ class QFormerConnector(Connector):
         ).last_hidden_state
         tokens: Tensor = self.projection(read)
         if self.pooled is not None:
-            extra = self.pooled(features.pooled).unflatten(1, (self.pooled_tokens, self.text_width))
-            tokens = torch.cat([extra, tokens], dim=1)
+            tokens = torch.cat([self.pooled(features.pooled), tokens], dim=1)
         return tokens

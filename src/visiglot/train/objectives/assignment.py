@@ -9,7 +9,7 @@ word. A model whose connector has `words` shows the language model just these wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,6 +18,8 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from visiglot.config import Section, TrainSection
+from visiglot.errors import TrainingError
+from visiglot.models.connectors.memory import PhraseMemory
 from visiglot.train.objectives import OBJECTIVES, Objective, ObjectiveLoss, parse_options, refuse_missing_pictures
 from visiglot.train.objectives.contrastive import features_of
 from visiglot.types import IGNORE, Batch, PromptSpec, Sample
@@ -30,11 +32,21 @@ class AssignmentOptions(Section):
     """Options of objective assignment."""
 
     temperature: float = Field(0.06, gt=0, description="of the softmax over words where the connector has no `words`")
+    smoothing: float = Field(
+        0.1, ge=0, lt=1, description="share of each target that is spread over a connector's whole phrase memory"
+    )
 
 
 @OBJECTIVES.register("assignment")
 class Assignment(Objective):
-    """The word nearest to each image token is the caption's piece at its place, the end marker behind the last."""
+    """The word nearest to each image token is the caption's piece at its place, the end marker behind the last.
+
+    A connector with a phrase memory learns instead which of its phrases a caption is. Each new caption takes the next
+    free phrase, whose tokens become the caption's words; captions are then told apart as classes are.
+    """
+
+    places: Tensor
+    """[M, K] the pieces that each phrase of the memory was given; -1 where it is free. Saved with the run."""
 
     def __init__(
         self, model: VisionLanguageModel, spec: PromptSpec, train: TrainSection, options: Mapping[str, Any]
@@ -43,16 +55,57 @@ class Assignment(Objective):
         chosen = parse_options("assignment", AssignmentOptions, options)
         own = model.config.connector.get("words")
         self.temperature = chosen.temperature if own is None else own
+        self.smoothing = chosen.smoothing
         self.spec = spec
+        memory = model.connector.memory
+        self.from_memory = 0 if memory is None else memory.tokens
+        phrases = 0 if memory is None else len(memory.keys)
+        self.register_buffer("places", torch.full((phrases, self.from_memory), -1))
+        self._place_of: dict[tuple[int, ...], int] = {}
 
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
         """A row, of one picture and one caption, counts 1; a caption's pieces beyond the K-th aren't taught."""
-        of_slots = model.slot_tokens(batch, features_of(model, batch), as_words=False)  # [S, K, D], a slot a row
-        tokens = of_slots[batch.slot_row.argsort()]  # [R, K, D]
-        scores, _ = model.word_scores(tokens, self.temperature)  # [R, K, V]
+        features = features_of(model, batch)
+        by_row = batch.slot_row.argsort()
         targets = self.pieces(batch.labels)  # [R, K]
-        losses = cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets).mean(1)
+        losses = torch.zeros(len(targets), device=targets.device)  # [R]
+        if memory := model.connector.memory:
+            phrases = self.phrases(targets[:, : self.from_memory], model, memory)  # [R]
+            scores = memory.scores(features.pooled)[batch.slot_image[by_row]]  # [R, M]
+            losses = losses + cross_entropy(scores, phrases, reduction="none", label_smoothing=self.smoothing)
+        if self.from_memory < targets.shape[1]:
+            of_slots = model.slot_tokens(batch, features, as_words=False)  # [S, K, D], a slot a row
+            tokens = of_slots[by_row, self.from_memory :]
+            losses = losses + self.word_losses(model, tokens, targets[:, self.from_memory :])
         return ObjectiveLoss(sum=losses.sum(), rows=losses.detach(), counts=torch.ones_like(targets[:, 0]))
+
+    def word_losses(self, model: VisionLanguageModel, tokens: Tensor, targets: Tensor) -> Tensor:
+        """Mean cross-entropy over a row's tokens [R, K, D] of being their pieces [R, K]: [R]."""
+        scores, _ = model.word_scores(tokens, self.temperature)  # [R, K, V]
+        return cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets).mean(1)
+
+    def phrases(self, pieces: Tensor, model: VisionLanguageModel, memory: PhraseMemory) -> Tensor:
+        """The phrase of `memory` [R] that each row's pieces [R, K] are; new ones are given to free phrases.
+
+        Every process gives the same phrase to a caption that any of them meets.
+
+        Raises:
+            TrainingError: there are more captions than phrases.
+        """
+        if not self._place_of:  # a run that goes on
+            self._place_of = {tuple(row): place for place, row in enumerate(self.places.tolist()) if row[0] >= 0}
+        rows = [tuple(row) for row in pieces.tolist()]
+        for row in _of_all_processes(dict.fromkeys(row for row in rows if row not in self._place_of)):
+            place = self._place_of.setdefault(row, len(self._place_of))
+            if place == len(self.places):
+                raise TrainingError(
+                    f"the connector's memory has {place:,} phrases, and the stage has more captions than that",
+                    hint="Raise model.connector.options.pooled_phrases, or take a connector without.",
+                )
+            self.places[place] = torch.tensor(row, device=pieces.device)
+            with torch.no_grad():
+                memory.values[place] = model.word_embeddings(self.places[place]).to(memory.values.dtype)
+        return torch.tensor([self._place_of[row] for row in rows], device=pieces.device)
 
     def pieces(self, labels: Tensor) -> Tensor:
         """The first K supervised ids of each row [R, L], the end marker where it has fewer: [R, K]."""
@@ -72,3 +125,12 @@ class Assignment(Objective):
         """Raises TrainingError also at a row that shows no picture, or several."""
         super().check(samples)
         refuse_missing_pictures(samples, "assignment")
+
+
+def _of_all_processes(own: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """What any process has, in one order on all of them."""
+    found = [list(own)]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        found = [[] for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather_object(found, list(own))
+    return list(dict.fromkeys(row for rows in found for row in rows))
