@@ -6,7 +6,8 @@
 #   DEMO_LANGUAGES=sw,yo       for `make demo`: re-align in these beside English, instead of the recipe's languages; any
 #                              of `visiglot languages --set cldr`. It gets a folder of its own, model and all.
 #   DEMO_LIMIT=200             answers in each language and benchmark; 80 of them take about three minutes on two cores
-#   CELLS=1 MINUTES=60         for `make study`: stop after so many new cells; begin none after so many minutes
+#   CELLS=1 MINUTES=60 JOBS=2  for `make study`: stop after so many new cells; begin none after so many minutes; measure
+#                              several cells at once, each on its share of the cores
 
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -124,7 +125,7 @@ bench: .venv/.dev ## measure speed and memory on this machine
 	$(BIN)/python benchmarks/loss.py
 
 study: .venv/.dev data ## measure what a study (NAME=realign) still lacks, then write its page
-	$(BIN)/python -m studies.run $(NAME) $(if $(CELLS),--cells $(CELLS)) $(if $(MINUTES),--minutes $(MINUTES))
+	$(BIN)/python -m studies.run $(NAME) $(if $(CELLS),--cells $(CELLS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))
 
 clean: ## remove what the tools and the demo wrote here (trained models stay in the cache)
 	rm -rf out build dist .mypy_cache .ruff_cache .pytest_cache

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from studies.identity import PlannedCell, PlannedLink, benchmarks_of
+from studies.locks import locked
 from studies.rows import Row
 from studies.study import Study, build_recipe
 from visiglot import environment
@@ -77,16 +78,17 @@ def train_link(study: Study, planned: PlannedCell, link: PlannedLink, models: Ma
     from visiglot.train.loop import fit
 
     folder = run_folder(study, link)
-    if (folder / FINISHED).is_file():
-        known = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
-        return Trained(folder, known["seconds"], known["resumed"])
-    before = logged_seconds(folder)
-    began = time.perf_counter()
-    fit(build_recipe(link.section, planned.cell.seed, models), out=folder, resume=True, device=study.device)
-    done = Trained(folder, before + time.perf_counter() - began, before > 0)
-    facts = {"seconds": done.seconds, "resumed": done.resumed}
-    write_text(json.dumps(facts) + "\n", folder / FINISHED, error=EvaluationError)
-    return done
+    with locked(folder.name):  # another job may be training it for a cell of its own
+        if (folder / FINISHED).is_file():
+            known = json.loads((folder / FINISHED).read_text(encoding="utf-8"))
+            return Trained(folder, known["seconds"], known["resumed"])
+        before = logged_seconds(folder)
+        began = time.perf_counter()
+        fit(build_recipe(link.section, planned.cell.seed, models), out=folder, resume=True, device=study.device)
+        done = Trained(folder, before + time.perf_counter() - began, before > 0)
+        facts = {"seconds": done.seconds, "resumed": done.resumed}
+        write_text(json.dumps(facts) + "\n", folder / FINISHED, error=EvaluationError)
+        return done
 
 
 def logged_seconds(run: Path) -> float:

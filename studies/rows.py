@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from studies.locks import locked
 from visiglot.errors import EvaluationError
 from visiglot.files import split_lines, write_text
 
@@ -54,6 +55,11 @@ def append_row(row: Mapping[str, Any], path: Path) -> None:
     Raises:
         EvaluationError: the file can't be read or written.
     """
+    with locked(f"rows-{path.name}"):
+        _append(row, path)
+
+
+def _append(row: Mapping[str, Any], path: Path) -> None:
     repair(path)
     line = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode()
     try:

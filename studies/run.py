@@ -1,18 +1,19 @@
 """Measure what a study lacks, then write its page.
 
-    python -m studies.run realign [--cells N] [--minutes M] [--dry-run]
+    python -m studies.run realign [--cells N] [--minutes M] [--jobs J] [--dry-run]
 
 For each cell (arm, seed) that no line of docs/study has under its identity: train, evaluate, add a line. A cell that
-was killed goes on from its last checkpoint; what it trained is deleted once its line is written.
+was killed goes on from its last checkpoint; what it trained is deleted once its line is written. Several jobs share the
+study's cores, each with a cell of its own.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import fcntl
 import os
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from studies.identity import Facts, PlannedCell, plan_cell
+from studies.locks import locked
 from studies.measure import answers_folder, measure_cell, run_folder
 from studies.page import write_page
 from studies.rows import RESULTS, append_row, last_plan, measured, path_of, read_rows
@@ -49,29 +51,47 @@ def run_study(
     """
     facts = Facts()
     planned = [plan_cell(study, cell, facts) for cell in cells_of(study)]
-    known = measured(folder)
-    missing = [one for one in planned if one.identity not in known]
+    missing = missing_of(planned, folder)
     say(f"study {study.name}: {len(planned) - len(missing)} of {len(planned)} cells are measured")
     if dry_run:
-        for one in missing:
-            say(f"  missing: {one.cell} ({sum(link.examples for link in one.links):,} examples)")
+        for lacking in missing:
+            say(f"  missing: {lacking.cell} ({sum(link.examples for link in lacking.links):,} examples)")
         return len(missing)
     note_plan(study, planned, folder)
     began, done = time.monotonic(), 0
     forget(study, missing)
-    while missing and (cells is None or done < cells) and (minutes is None or time.monotonic() - began < 60 * minutes):
-        one = missing[0]
-        say(f"\n{one.cell} ({len(planned) - len(missing) + 1} of {len(planned)}): {study.arms[one.cell.arm].about}")
-        row = measure_cell(study, one)
-        append_row(row, path_of(study.name, folder))
-        missing = [other for other in missing if other.identity != one.identity]
+    while (cells is None or done < cells) and (minutes is None or time.monotonic() - began < 60 * minutes):
+        with claim(study, planned, folder) as one:
+            if one is None:
+                break
+            say(f"\n{one.cell} (of {len(planned)} cells): {study.arms[one.cell.arm].about}")
+            row = measure_cell(study, one)
+            append_row(row, path_of(study.name, folder))
         done += 1
+        missing = missing_of(planned, folder)
         forget(study, missing)
         over = f", over its {study.minutes:g} minutes" if row["over"] else ""
         say(f"{one.cell}: measured in {row['seconds']['total']:.0f} s{over}")
     page = write_page(study, folder)
     say(f"\n{page}: {len(missing)} of {len(planned)} cells are missing")
     return len(missing)
+
+
+def missing_of(planned: Sequence[PlannedCell], folder: Path) -> list[PlannedCell]:
+    """Those that no study in `folder` has measured."""
+    known = measured(folder)
+    return [one for one in planned if one.identity not in known]
+
+
+@contextlib.contextmanager
+def claim(study: Study, planned: Sequence[PlannedCell], folder: Path) -> Iterator[PlannedCell | None]:
+    """The first missing cell that no other job measures, held while it is measured; None when there is none."""
+    for one in missing_of(planned, folder):
+        with locked(f"{study.name}-{one.identity[:16]}", wait=False) as held:
+            if held and one.identity not in measured(folder):  # it may have been measured a moment ago
+                yield one
+                return
+    yield None
 
 
 def note_plan(study: Study, planned: Sequence[PlannedCell], folder: Path) -> None:
@@ -103,15 +123,9 @@ def _is_ours(path: Path, study: Study) -> bool:
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """One study at a time. Raises TrainingError when another runs."""
-    path = cache_dir() / "studies" / "lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise TrainingError(
-                "another study is running", hint="Wait for it: both would have half the cores."
-            ) from error
+    with locked("study", wait=False) as held:
+        if not held:
+            raise TrainingError("another study is running", hint="Wait for it: both would have half the cores.")
         yield
 
 
@@ -124,14 +138,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("study", help="name of a file in studies/, or the path of one")
     parser.add_argument("--cells", type=int, help="stop after so many new cells")
     parser.add_argument("--minutes", type=float, help="begin no cell after so many minutes")
+    parser.add_argument(
+        "--jobs", type=int, default=1, help="cells measured at one time, each on its share of the cores"
+    )
+    parser.add_argument("--job", action="store_true", help=argparse.SUPPRESS)  # one of several
     parser.add_argument("--dry-run", action="store_true", help="say which cells are missing")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results and pages (default: docs/study)")
     given = parser.parse_args(arguments)
     try:
         study = load_study(given.study)
         with contextlib.ExitStack() as held:
-            if not given.dry_run:
+            if not given.dry_run and not given.job:
                 held.enter_context(alone())
+            if given.jobs > 1:
+                return run_jobs(study, given.jobs, arguments if arguments is not None else sys.argv[1:])
             _use_cores(study)
             run_study(study, given.out, cells=given.cells, minutes=given.minutes, dry_run=given.dry_run)
     except VisiglotError as error:
@@ -141,6 +161,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         say("stopped; the same command goes on from the last checkpoint")
         return 130
     return 0
+
+
+def run_jobs(study: Study, jobs: int, arguments: Sequence[str]) -> int:
+    """Run the same command in several processes, each on its share of the cores; the worst of their exit codes."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, study.cores // jobs))}
+    command = [sys.executable, "-m", "studies.run", *arguments, "--jobs", "1", "--job"]
+    running = []
+    try:
+        for number in range(jobs):
+            time.sleep(min(number, 1))  # the first writes the plan
+            running.append(subprocess.Popen(command, env=environment))
+        return max(one.wait() for one in running)
+    finally:
+        for one in running:
+            one.terminate()
 
 
 def _use_cores(study: Study) -> None:

@@ -9,10 +9,11 @@ from tests.unit.studies.conftest import MakeRow
 
 from studies import run
 from studies.identity import Facts, PlannedCell
+from studies.locks import locked
 from studies.measure import run_folder
 from studies.rows import Row, append_row, read_rows
-from studies.run import alone, main, run_study
-from studies.study import Cell, Study
+from studies.run import alone, claim, main, run_jobs, run_study
+from studies.study import Cell, Study, cells_of
 from visiglot.errors import TrainingError, VisiglotError
 from visiglot.models.runs import runs_dir
 
@@ -114,6 +115,49 @@ def test_a_link_that_cells_share_stays_until_the_last_of_them_is_measured(
     assert folder.is_dir()
     run_study(toy, tmp_path, cells=1)
     assert not folder.exists()
+
+
+def test_a_cell_that_another_job_measures_is_passed_over(toy: Study, cells: list[str], tmp_path: Path) -> None:
+    with locked("toy-base-1"), locked("toy-other-2"):
+        assert run_study(toy, tmp_path) == 2
+    assert cells == ["other-1", "base-2", "base-3", "other-3"]
+    assert run_study(toy, tmp_path) == 0
+    assert cells[4:] == ["base-1", "other-2"]
+
+
+def test_a_cell_that_another_job_has_just_measured_isnt_measured_again(
+    toy: Study, cells: list[str], make_row: MakeRow, tmp_path: Path
+) -> None:
+    planned = [PlannedCell(cell, (), f"{cell.arm}-{cell.seed}", {}) for cell in cells_of(toy)[:2]]
+    with claim(toy, planned, tmp_path) as first:
+        assert first == planned[0]
+        with claim(toy, planned, tmp_path) as second:
+            assert second == planned[1]
+        append_row(make_row("base", 1, 10), tmp_path / "toy.jsonl")
+    with claim(toy, planned, tmp_path) as left:
+        assert left == planned[1]
+    append_row(make_row("other", 1, 10), tmp_path / "toy.jsonl")
+    with claim(toy, planned, tmp_path) as left:
+        assert left is None
+
+
+def test_jobs_share_the_cores(toy: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[list[str], str]] = []
+
+    class Process:
+        def __init__(self, command: list[str], env: dict[str, str]) -> None:
+            started.append((command, env["OMP_NUM_THREADS"]))
+
+        def wait(self) -> int:
+            return len(started) - 1
+
+        def terminate(self) -> None:
+            pass
+
+    monkeypatch.setattr(run.subprocess, "Popen", Process)
+    assert run_jobs(toy.model_copy(update={"cores": 4}), 2, ["toy", "--jobs", "2"]) == 1
+    assert [threads for _, threads in started] == ["2", "2"]
+    assert all(command[3:] == ["toy", "--jobs", "2", "--jobs", "1", "--job"] for command, _ in started)
 
 
 def test_two_studies_dont_run_at_once(cells: list[str]) -> None:
