@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from tests.drawn import drawn_recipe
 
-from visiglot.config import dump_recipe
+from visiglot.config import Recipe, dump_recipe
 from visiglot.models.runs import checkpoints
 
 pytestmark = pytest.mark.slow
@@ -32,10 +33,23 @@ def train(folder: Path, name: str, *launcher: str) -> Path:
     return folder / name
 
 
-def test_two_processes_give_the_gradients_and_weights_of_one(tmp_path: Path) -> None:
+def generating() -> Recipe:
     # rows differ in supervised tokens and some have no picture, so a mean of the processes' means would part at once
     stage = {"parts": FULL, "steps": 8, "lr": 1e-3}
-    recipe = drawn_recipe(stage, llm="llama", data={"pictures": True, "text": True}, save_every=4)
+    return drawn_recipe(stage, llm="llama", data={"pictures": True, "text": True}, save_every=4)
+
+
+def assigning() -> Recipe:
+    # each process meets captions that the other doesn't, and all take phrases of one memory
+    stage = {"objective": "assignment", "steps": 8, "lr": 1e-2, "batch": {"rows": 8, "accumulate": 2}}
+    recipe = drawn_recipe(stage, save_every=4)
+    recipe.model.connector.options.update(pooled_tokens=3, pooled_phrases=40)
+    return recipe
+
+
+@pytest.mark.parametrize("make", [generating, assigning])
+def test_two_processes_give_the_gradients_and_weights_of_one(make: Callable[[], Recipe], tmp_path: Path) -> None:
+    recipe = make()
     (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")
     one = train(tmp_path, "one")
     two = train(tmp_path, "two", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
