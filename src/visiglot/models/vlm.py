@@ -29,6 +29,9 @@ from visiglot.models.connectors import CONNECTORS, Connector
 from visiglot.models.vision import VisionEncoder
 from visiglot.types import IGNORE, Batch, Layout, TextContext, VisionFeatures
 
+MIXED_WORDS = 16
+"""How many of the nearest words an image token is mixed of."""
+
 
 @dataclass
 class VLMOutput(ModelOutput):  # type: ignore[misc]
@@ -131,17 +134,30 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
             features = VisionFeatures(features.patches.to(dtype), features.pooled.to(dtype), features.grid)
         tokens: Tensor = self.connector(features, context)
         if as_words and self.config.connector.get("words") is not None:
-            scores, words = self.word_scores(tokens, self.config.connector["words"])
-            tokens = scores.softmax(-1).to(words.dtype) @ words
+            tokens = self.mix_words(tokens, self.config.connector["words"])
         return tokens
+
+    def mix_words(self, tokens: Tensor, temperature: float) -> Tensor:
+        """[..., D] -> [..., D]: each token becomes a mixture of the words nearest to it, see `word_scores`.
+
+        A token that is sure of a word becomes that word, so the LLM reads only what it has learned to read (compare
+        Ovis, Lu et al., 2024, which mixes the rows of a learned visual table). Words beyond the nearest
+        `MIXED_WORDS` would have hardly a share, and a gradient over the whole vocabulary would cost more than the LLM.
+        """
+        with torch.no_grad():
+            scores, words = self.word_scores(tokens, temperature)
+            nearest = scores.topk(min(MIXED_WORDS, len(words))).indices  # [..., n]
+        near = words[nearest]  # [..., n, D]
+        scale = temperature * words.square().sum(-1).mean()
+        likeness = (near @ tokens.float()[..., None]).squeeze(-1) - near.square().sum(-1) / 2  # [..., n]
+        weights = (likeness / scale).softmax(-1)
+        return (weights[..., None, :] @ near).squeeze(-2)
 
     def word_scores(self, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
         """How near each token is to each word: scores [..., V] for a softmax, and the word embeddings [V, D].
 
         The score is -|token - word|^2 / (2 temperature), distances relative to a word's mean square, less the part that
-        all words share. A softmax over it mixes word embeddings: an image token that is sure of a word becomes that
-        word, so the LLM reads only what it has learned to read (compare Ovis, Lu et al., 2024, which mixes the rows of
-        a learned visual table).
+        all words share.
         """
         table = self.get_input_embeddings().weight
         words = self.word_embeddings(torch.arange(len(table), device=table.device)).detach().float()

@@ -82,6 +82,15 @@ def test_a_model_with_words_shows_its_own_word_embeddings() -> None:
     assert model.image_tokens(features, as_words=False).shape == (len(features.patches), 4, 32)
 
 
+def test_a_mixture_of_the_nearest_words_is_that_of_all_words_where_it_is_sharp() -> None:
+    model, _, _ = make()
+    tokens = 0.5 * model.get_input_embeddings().weight[[5, 9, 300]].detach() + 0.02 * torch.randn(3, 32)
+    for temperature, atol in ((0.01, 1e-3), (0.03, 0.02)):
+        scores, words = model.word_scores(tokens, temperature)
+        near = model.mix_words(tokens, temperature)
+        torch.testing.assert_close(near, scores.softmax(-1) @ words, atol=atol, rtol=0)
+
+
 def test_the_loss_reaches_the_connector_through_the_mixture() -> None:
     model, _, batch = make()
     model.config.connector["words"] = 0.5
