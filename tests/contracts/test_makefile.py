@@ -18,12 +18,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def commands(*variables: str) -> list[list[str]]:
-    """The words of each command of `make demo` with shipped towers that is one of ours, without the program."""
+    """The words of each command of `make demo` that is one of ours, without the program."""
     if shutil.which("make") is None:
         pytest.skip("make isn't installed")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "DEMO"))}
     printed = subprocess.run(
-        ["make", "--dry-run", "--no-print-directory", "demo", "SHIPPED=yes", *variables],
+        ["make", "--dry-run", "--no-print-directory", "demo", *variables],
         cwd=ROOT,
         env=inherited,
         capture_output=True,
@@ -47,15 +47,6 @@ def test_every_command_of_the_demo_exists() -> None:
     found = commands("DEMO_LANGUAGES=sw,yo")
     assert {line[0] for line in found} == {"data", "train", "evaluate", "report", "caption"}
     assert [problem for line in found if (problem := problem_of(line, whole=True)) is not None] == []
-
-
-def test_where_no_towers_were_shipped_the_demo_trains_small_ones_for_its_languages() -> None:
-    found = commands("SHIPPED=")
-    trained = [line for line in found if line[0] == "train"]
-    assert [line[1] for line in trained] == ["nano-english", "nano-lm", "nano"]
-    assert [problem for line in found if (problem := problem_of(line, whole=True)) is not None] == []
-    languages = [next(word for word in line if word.startswith("data.languages=")) for line in trained[1:]]
-    assert languages[0] == languages[1]
 
 
 def test_the_demos_pictures_are_there() -> None:

@@ -41,7 +41,7 @@ def generating() -> Recipe:
 
 def assigning() -> Recipe:
     # each process meets captions that the other doesn't, and all take phrases of one memory
-    stage = {"objective": "assignment", "steps": 8, "lr": 1e-2, "batch": {"rows": 8, "accumulate": 2}}
+    stage = {"objective": "assignment", "steps": 8, "lr": 1e-3, "batch": {"rows": 8, "accumulate": 2}}
     recipe = drawn_recipe(stage, save_every=4)
     recipe.model.connector.options.update(pooled_tokens=3, pooled_phrases=40)
     return recipe

@@ -9,7 +9,7 @@ word. A model whose connector has `words` shows the language model just these wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,7 +19,6 @@ from torch.nn.functional import cross_entropy
 
 from visiglot.config import Section, TrainSection
 from visiglot.errors import TrainingError
-from visiglot.models.connectors.memory import PhraseMemory
 from visiglot.train.objectives import OBJECTIVES, Objective, ObjectiveLoss, parse_options, refuse_missing_pictures
 from visiglot.train.objectives.contrastive import features_of
 from visiglot.types import IGNORE, Batch, PromptSpec, Sample
@@ -41,8 +40,9 @@ class AssignmentOptions(Section):
 class Assignment(Objective):
     """The word nearest to each image token is the caption's piece at its place, the end marker behind the last.
 
-    A connector with a phrase memory learns instead which of its phrases a caption is. Each new caption takes the next
-    free phrase, whose tokens become the caption's words; captions are then told apart as classes are.
+    A connector with a phrase memory learns instead which of its phrases a caption is. Each new caption takes the free
+    phrase that its picture calls for most, whose tokens become the caption's words; captions are then told apart as
+    classes are. A memory whose keys come from a model with another language model so gets that one's words at once.
     """
 
     places: Tensor
@@ -70,8 +70,8 @@ class Assignment(Objective):
         targets = self.pieces(batch.labels)  # [R, K]
         losses = torch.zeros(len(targets), device=targets.device)  # [R]
         if memory := model.connector.memory:
-            phrases = self.phrases(targets[:, : self.from_memory], model, memory)  # [R]
             scores = memory.scores(features.pooled)[batch.slot_image[by_row]]  # [R, M]
+            phrases = self.phrases(targets[:, : self.from_memory], scores, model)  # [R]
             losses = losses + cross_entropy(scores, phrases, reduction="none", label_smoothing=self.smoothing)
         if self.from_memory < targets.shape[1]:
             of_slots = model.slot_tokens(batch, features, as_words=False)  # [S, K, D], a slot a row
@@ -84,8 +84,9 @@ class Assignment(Objective):
         scores, _ = model.word_scores(tokens, self.temperature)  # [R, K, V]
         return cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets).mean(1)
 
-    def phrases(self, pieces: Tensor, model: VisionLanguageModel, memory: PhraseMemory) -> Tensor:
-        """The phrase of `memory` [R] that each row's pieces [R, K] are; new ones are given to free phrases.
+    def phrases(self, pieces: Tensor, scores: Tensor, model: VisionLanguageModel) -> Tensor:
+        """The phrase of the memory [R] that each row's pieces [R, K] are; a new caption takes the free phrase that
+        its picture calls for most, by `scores` [R, M].
 
         Every process gives the same phrase to a caption that any of them meets.
 
@@ -94,14 +95,18 @@ class Assignment(Objective):
         """
         if not self._place_of:  # a run that goes on
             self._place_of = {tuple(row): place for place, row in enumerate(self.places.tolist()) if row[0] >= 0}
+        memory = model.connector.memory
+        assert memory is not None
         rows = [tuple(row) for row in pieces.tolist()]
-        for row in _of_all_processes(dict.fromkeys(row for row in rows if row not in self._place_of)):
-            place = self._place_of.setdefault(row, len(self._place_of))
-            if place == len(self.places):
+        new = {row: scores[at].tolist() for at, row in enumerate(rows) if row not in self._place_of}
+        for row, wanted in _of_all_processes(new).items():
+            free = set(range(len(self.places))).difference(self._place_of.values())
+            if not free:
                 raise TrainingError(
-                    f"the connector's memory has {place:,} phrases, and the stage has more captions than that",
+                    f"the connector's memory has {len(self.places):,} phrases, the stage has more captions",
                     hint="Raise model.connector.options.pooled_phrases, or take a connector without.",
                 )
+            place = self._place_of[row] = max(free, key=wanted.__getitem__)
             self.places[place] = torch.tensor(row, device=pieces.device)
             with torch.no_grad():
                 memory.values[place] = model.word_embeddings(self.places[place]).to(memory.values.dtype)
@@ -127,10 +132,14 @@ class Assignment(Objective):
         refuse_missing_pictures(samples, "assignment")
 
 
-def _of_all_processes(own: Iterable[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """What any process has, in one order on all of them."""
-    found = [list(own)]
+def _of_all_processes(own: dict[tuple[int, ...], list[float]]) -> dict[tuple[int, ...], list[float]]:
+    """What any process has, in one order on all of them; of what several have, the first's."""
+    found: list[dict[tuple[int, ...], list[float]]] = [own]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        found = [[] for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather_object(found, list(own))
-    return list(dict.fromkeys(row for rows in found for row in rows))
+        found = [{} for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather_object(found, own)
+    merged: dict[tuple[int, ...], list[float]] = {}
+    for part in found:
+        for row, wanted in part.items():
+            merged.setdefault(row, wanted)
+    return merged
