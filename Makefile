@@ -7,7 +7,7 @@
 #                              of `visiglot languages --set cldr`. It gets a folder of its own, model and all.
 #   DEMO_LIMIT=200             answers in each language and benchmark; 80 of them take about three minutes on two cores
 #   CELLS=1 MINUTES=60 JOBS=2  for `make study`: stop after so many new cells; begin none after so many minutes; measure
-#                              several cells at once, each on its share of the cores
+#                              several cells at a time (without CELLS), each on its share of the cores
 
 PYTHON ?= python3
 TORCH_INDEX ?=
@@ -16,15 +16,8 @@ DEMO ?= out/demo$(if $(DEMO_LANGUAGES),-$(subst $(SPACE),-,$(subst $(COMMA),-,$(
 DEMO_MODEL = $(if $(DEMO_LANGUAGES),$(DEMO)/run,nano)
 DEMO_LIMIT ?= 80
 PICTURES := src/visiglot/nano/examples
-# Whether the package has the towers that the demo re-aligns. Where it doesn't, the demo trains small ones first.
-SHIPPED ?= $(wildcard src/visiglot/nano/lm/model.safetensors)
 NANO_SCORES ?=
 NANO_INT8 ?=
-
-ifeq ($(SHIPPED),)
-DEMO := out/demo
-DEMO_LANGUAGES := de,fr,el,ru,tr,ar,hi,id,sw,zh-Hans,ja
-endif
 
 COMMA := ,
 SPACE := $(subst ,, )
@@ -64,27 +57,15 @@ help: ## list the targets
 
 # --- what it can do ---
 
-# Shortened recipes: languages, steps, and the weights that `nano` starts from.
-SMALL_ENGLISH = stages.1.steps=900 stages.2.steps=300 stages.2.cache_views=8
-SMALL_LM = 'data.languages=en$(COMMA)$(DEMO_LANGUAGES)' model.language_model.tokenizer.vocabulary=6000 \
-  stages.0.steps=350 stages.1.steps=250
-SMALL_NANO = model.vision.from=$(DEMO)/english model.connector.from=$(DEMO)/english \
-  model.language_model.from=$(DEMO)/lm stages.0.steps=300 stages.1.steps=200 stages.0.cache_views=12 stages.1.cache_views=12
-
 demo: .venv/.base ## re-align the built-in model, evaluate it, caption pictures in all of its languages
 	$(BIN)/visiglot data nano
-ifeq ($(SHIPPED),)
-	$(BIN)/visiglot train nano-english $(SMALL_ENGLISH) --out $(DEMO)/english
-	$(BIN)/visiglot train nano-lm $(SMALL_LM) --out $(DEMO)/lm
-endif
-	$(BIN)/visiglot train nano $(if $(DEMO_LANGUAGES),'data.languages=en$(COMMA)$(DEMO_LANGUAGES)' --out $(DEMO_MODEL)) \
-	  $(if $(SHIPPED),,$(SMALL_NANO))
+	$(BIN)/visiglot train nano $(if $(DEMO_LANGUAGES),'data.languages=en$(COMMA)$(DEMO_LANGUAGES)' --out $(DEMO_MODEL))
 	$(BIN)/visiglot evaluate $(DEMO_MODEL) --limit $(DEMO_LIMIT) --out $(DEMO)/scores
 	$(BIN)/visiglot report $(DEMO)/scores --out $(DEMO) --see 'What re-alignment needs=docs/study/realign.md'
 	$(BIN)/visiglot caption $(PICTURES) --model $(DEMO_MODEL) --out $(DEMO)/captions.jsonl --sheet $(DEMO)/sheet.html
 	$(BIN)/visiglot caption $(PICTURES)/bicycle.png --model $(DEMO_MODEL)
 	@printf '%s\n' '' \
-	  'This was the method of the mBLIP paper at laptop size: vision encoder and Q-Former come from an English model,' \
+	  'This was the method of the mBLIP paper at laptop size: vision encoder and connector come from an English model,' \
 	  'the language model learned its languages from text, and only the connector and low-rank layers were trained' \
 	  'here. Look at' \
 	  '' \

@@ -240,8 +240,8 @@ def _how(study: Study, results: Results) -> str:
         f"`{name}` (the first {limit} of each language)" for name, limit in study.evaluation.benchmarks.items()
     )
     parts = [
-        f"Each cell trains and is asked on {study.cores} cores ({study.device}) and may take {study.minutes:g} "
-        f"minutes. Seeds: {', '.join(map(str, study.seeds))}. Benchmarks: {asked}. "
+        f"A cell may take {study.minutes:g} minutes on {study.cores} cores ({study.device}), or its share of them "
+        f"where several were measured at a time. Seeds: {', '.join(map(str, study.seeds))}. Benchmarks: {asked}. "
         "The groups of languages that means are over:",
         groups,
     ]

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -31,26 +31,35 @@ from visiglot.environment import commit
 from visiglot.errors import TrainingError, VisiglotError
 from visiglot.models.runs import runs_dir
 
+GRACE = 30
+"""Seconds that a stopped job may take to write down where it is."""
+
 
 def run_study(
-    study: Study, folder: Path, *, cells: int | None = None, minutes: float | None = None, dry_run: bool = False
+    study: Study,
+    folder: Path,
+    *,
+    cells: int | None = None,
+    minutes: float | None = None,
+    jobs: int = 1,
+    dry_run: bool = False,
 ) -> int:
-    """Measure the missing cells, one after the other, and write the page.
+    """Measure the missing cells and write the page.
 
     Args:
         folder: of the results (docs/study).
-        cells: stop after so many.
+        cells: stop after so many (of one job).
         minutes: begin none after so many.
+        jobs: how many cells are measured at one time; more than one in processes of their own.
         dry_run: say which are missing, do nothing.
 
     Returns:
         How many are still missing.
 
     Raises:
-        VisiglotError: a cell can't be measured; those before it are kept.
+        VisiglotError: a cell can't be measured, or a job ended badly; what was measured is kept.
     """
-    facts = Facts()
-    planned = [plan_cell(study, cell, facts) for cell in cells_of(study)]
+    planned = plan(study)
     missing = missing_of(planned, folder)
     say(f"study {study.name}: {len(planned) - len(missing)} of {len(planned)} cells are measured")
     if dry_run:
@@ -58,23 +67,40 @@ def run_study(
             say(f"  missing: {lacking.cell} ({sum(link.examples for link in lacking.links):,} examples)")
         return len(missing)
     note_plan(study, planned, folder)
-    began, done = time.monotonic(), 0
     forget(study, missing)
+    try:
+        if jobs == 1:
+            measure(study, planned, folder, cells=cells, minutes=minutes)
+        else:
+            run_jobs(study, folder, jobs, minutes=minutes)
+    finally:
+        forget(study, missing_of(planned, folder))
+    page, left = write_page(study, folder), len(missing_of(planned, folder))
+    say(f"\n{page}: {left} of {len(planned)} cells are missing")
+    return left
+
+
+def plan(study: Study) -> list[PlannedCell]:
+    """Every cell of the study with its identity."""
+    facts = Facts()
+    return [plan_cell(study, cell, facts) for cell in cells_of(study)]
+
+
+def measure(
+    study: Study, planned: Sequence[PlannedCell], folder: Path, *, cells: int | None, minutes: float | None
+) -> None:
+    """Measure missing cells one after the other, passing over those that another job is at."""
+    began, done = time.monotonic(), 0
     while (cells is None or done < cells) and (minutes is None or time.monotonic() - began < 60 * minutes):
         with claim(study, planned, folder) as one:
             if one is None:
                 break
-            say(f"\n{one.cell} (of {len(planned)} cells): {study.arms[one.cell.arm].about}")
+            say(f"\n{one.cell}, one of {len(missing_of(planned, folder))}: {study.arms[one.cell.arm].about}")
             row = measure_cell(study, one)
             append_row(row, path_of(study.name, folder))
         done += 1
-        missing = missing_of(planned, folder)
-        forget(study, missing)
         over = f", over its {study.minutes:g} minutes" if row["over"] else ""
         say(f"{one.cell}: measured in {row['seconds']['total']:.0f} s{over}")
-    page = write_page(study, folder)
-    say(f"\n{page}: {len(missing)} of {len(planned)} cells are missing")
-    return len(missing)
 
 
 def missing_of(planned: Sequence[PlannedCell], folder: Path) -> list[PlannedCell]:
@@ -141,19 +167,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--jobs", type=int, default=1, help="cells measured at one time, each on its share of the cores"
     )
-    parser.add_argument("--job", action="store_true", help=argparse.SUPPRESS)  # one of several
     parser.add_argument("--dry-run", action="store_true", help="say which cells are missing")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of results and pages (default: docs/study)")
     given = parser.parse_args(arguments)
     try:
         study = load_study(given.study)
         with contextlib.ExitStack() as held:
-            if not given.dry_run and not given.job:
+            if not 1 <= given.jobs <= study.cores:
+                parser.error(f"--jobs is {given.jobs}; study {study.name} has {study.cores} cores to share")
+            if given.jobs > 1 and given.cells is not None:
+                parser.error("--cells counts the cells of one job: leave --jobs out, or give --minutes")
+            if not given.dry_run:
                 held.enter_context(alone())
-            if given.jobs > 1:
-                return run_jobs(study, given.jobs, arguments if arguments is not None else sys.argv[1:])
             _use_cores(study)
-            run_study(study, given.out, cells=given.cells, minutes=given.minutes, dry_run=given.dry_run)
+            run_study(
+                study, given.out, cells=given.cells, minutes=given.minutes, jobs=given.jobs, dry_run=given.dry_run
+            )
     except VisiglotError as error:
         say(f"error: {error}")
         return 2
@@ -163,19 +192,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run_jobs(study: Study, jobs: int, arguments: Sequence[str]) -> int:
-    """Run the same command in several processes, each on its share of the cores; the worst of their exit codes."""
-    environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, study.cores // jobs))}
-    command = [sys.executable, "-m", "studies.run", *arguments, "--jobs", "1", "--job"]
-    running = []
+def run_jobs(study: Study, folder: Path, jobs: int, *, minutes: float | None) -> None:
+    """Measure in several processes, each on its share of the cores.
+
+    Raises:
+        TrainingError: one of them failed; it has said why.
+    """
+    threads = min(study.cores // jobs, int(os.environ.get("OMP_NUM_THREADS", study.cores)))
+    context = multiprocessing.get_context("spawn")
+    running = [context.Process(target=job, args=(study, folder, threads, minutes)) for _ in range(jobs)]
     try:
-        for number in range(jobs):
-            time.sleep(min(number, 1))  # the first writes the plan
-            running.append(subprocess.Popen(command, env=environment))
-        return max(one.wait() for one in running)
-    finally:
         for one in running:
-            one.terminate()
+            one.start()
+        for one in running:
+            one.join()
+    finally:  # stopped by the keyboard, which the jobs heard too, or by a signal, which they didn't
+        for one in running:
+            one.join(GRACE)
+            one.kill()
+    if failed := [str(one.exitcode) for one in running if one.exitcode != 0]:
+        raise TrainingError(f"{len(failed)} of {jobs} jobs failed (exit codes {', '.join(failed)})")
+
+
+def job(study: Study, folder: Path, threads: int, minutes: float | None) -> None:
+    """What each of several processes does."""
+    import torch
+
+    torch.set_num_threads(threads)
+    try:
+        measure(study, plan(study), folder, cells=None, minutes=minutes)
+    except VisiglotError as error:
+        say(f"error: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _use_cores(study: Study) -> None:

@@ -72,8 +72,8 @@ KINDS = (
         "english",
         "nano-english",
         "image-to-text",
-        "The English vision-language model that re-alignment starts from: a vision encoder and a Q-Former, aligned "
-        "with a small English language model. It plays the part that BLIP-2 has in mBLIP.",
+        "The English vision-language model that re-alignment starts from: a vision encoder and a connector (a "
+        "memory of phrases and a Q-Former), aligned with a small English language model. It plays the part that BLIP-2 has in mBLIP.",
         "visiglot caption picture.png --model nano-english --languages en",
         (*_TOY, "It answers in English only."),
     ),
@@ -95,7 +95,7 @@ KINDS = (
         "model",
         "nano",
         "image-to-text",
-        "The built-in model: the encoder and the Q-Former of `nano-english`, re-aligned with the language model of "
+        "The built-in model: the encoder and the connector of `nano-english`, re-aligned with the language model of "
         "`nano-lm`, as mBLIP does it. It names the thing in a drawing in many languages, some of which it was trained "
         "in without a single picture. The weights of encoder and language model lie in `../english` and `../lm` "
         "(`parts.json`); here are those of the connector and of the low-rank layers.",

@@ -60,7 +60,7 @@ class ConnectorSection(Section):
     words: float | None = Field(
         None,
         gt=0,
-        description="show the language model mixtures of its own word embeddings, sharper the smaller this is; "
+        description="show the language model mixtures of its own nearest words, sharper the smaller this is; "
         "default: image tokens as the connector makes them",
     )
 

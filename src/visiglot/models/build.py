@@ -340,9 +340,9 @@ def _load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
         elif key not in tensors:
             problems.append(f"{key}: missing in {name}")
         elif tensors[key].shape != value.shape:
-            if not key.startswith(("projection.", "pooled.")):
+            if not _depends_on_llm(key, tensors[key].shape, value.shape):
                 problems.append(f"{key}: {list(tensors[key].shape)} there, {list(value.shape)} here")
-            else:  # the LLM's width changed: these alone depend on it
+            else:
                 fresh.append(key)
                 tensors.pop(key)
     problems += [f"{key}: in {name} but not in this connector" for key in tensors if key not in own]
@@ -356,6 +356,13 @@ def _load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
     return [f"{line}; fresh: {', '.join(fresh)}" if fresh else line]
 
 
+def _depends_on_llm(key: str, there: torch.Size, here: torch.Size) -> bool:
+    """Whether a Q-Former's tensors differ in shape because another LLM has another width."""
+    if key == "pooled.values":
+        return there[:-1] == here[:-1]
+    return key.startswith(("projection.", "pooled.3."))  # the last layer of the perceptron
+
+
 def _match_scale(connector: nn.Module, llm: Any) -> None:
     """Start a Q-Former's projections at the scale of the LLM's word embeddings.
 
@@ -366,7 +373,7 @@ def _match_scale(connector: nn.Module, llm: Any) -> None:
     for name in ("projection", "pooled"):
         layer = dict(connector.named_children()).get(name)
         if isinstance(layer, nn.Sequential):
-            layer = next(one for one in reversed(layer) if isinstance(one, nn.Linear))
+            layer = next((one for one in reversed(layer) if not isinstance(one, nn.Unflatten)), None)
         if isinstance(layer, PhraseMemory):
             nn.init.normal_(layer.values, std=scale)
         if isinstance(layer, nn.Linear):

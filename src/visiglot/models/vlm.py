@@ -141,16 +141,17 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
         """[..., D] -> [..., D]: each token becomes a mixture of the words nearest to it, see `word_scores`.
 
         A token that is sure of a word becomes that word, so the LLM reads only what it has learned to read (compare
-        Ovis, Lu et al., 2024, which mixes the rows of a learned visual table). Words beyond the nearest
-        `MIXED_WORDS` would have hardly a share, and a gradient over the whole vocabulary would cost more than the LLM.
+        Ovis, Lu et al., 2024, which mixes the rows of a learned visual table). Words beyond the nearest `MIXED_WORDS`
+        are left out: at a low temperature they have hardly a share, and a gradient over a whole vocabulary costs more
+        than the LLM.
         """
         with torch.no_grad():
             scores, words = self.word_scores(tokens, temperature)
             nearest = scores.topk(min(MIXED_WORDS, len(words))).indices  # [..., n]
         near = words[nearest]  # [..., n, D]
+        products = (near @ tokens.float()[..., None]).squeeze(-1)  # [..., n]
         scale = temperature * words.square().sum(-1).mean()
-        likeness = (near @ tokens.float()[..., None]).squeeze(-1) - near.square().sum(-1) / 2  # [..., n]
-        weights = (likeness / scale).softmax(-1)
+        weights = ((products - near.square().sum(-1) / 2) / scale).softmax(-1)
         return (weights[..., None, :] @ near).squeeze(-2)
 
     def word_scores(self, tokens: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

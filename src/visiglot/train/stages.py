@@ -99,12 +99,8 @@ def prepare_stage(
             [f"stages.{section.name}.batch.rows: is {section.batch.rows}, too few for {passes} forward passes a step"],
             hint=f"accumulate ({section.batch.accumulate}) x processes ({accelerator.num_processes}) must fit into it.",
         )
-    if section.optimiser == "muon" and accelerator.distributed_type in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
-        raise ConfigError(
-            f"recipe {recipe.name}",
-            [f"stages.{section.name}.optimiser: muon can't train what {accelerator.distributed_type} cuts up"],
-            hint="Use adamw, or train on one device or on several with a copy of the model each.",
-        )
+    if accelerator.distributed_type in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        refuse_cut_up(recipe, section, model, accelerator.distributed_type)
     spec = processor.spec()
     with torch.random.fork_rng(devices=[]):  # new weights, low-rank layers and projections, follow from the seed
         torch.manual_seed(recipe.train.seed + index)
@@ -209,6 +205,19 @@ class Sources:
                 for source in data.sources
             )
         return Mixture(data, total=section.steps * section.batch.rows, seed=seed, sources=self._built[key])
+
+
+def refuse_cut_up(recipe: Recipe, section: StageSection, model: VisionLanguageModel, by: str) -> None:
+    """Raises ConfigError for what needs whole tensors, under something that gives each process a piece of them."""
+    where = f"stages.{section.name}"
+    problems = []
+    if section.optimiser == "muon":
+        problems.append(f"{where}.optimiser: muon can't train what {by} cuts up; use adamw")
+    if section.objective == "assignment" and model.connector.memory is not None:
+        problems.append(f"{where}.objective: assignment can't set phrases of a memory that {by} cuts up")
+    if problems:
+        hint = "Or train this stage on one device, or on several with a copy of the model each."
+        raise ConfigError(f"recipe {recipe.name}", problems, hint=hint)
 
 
 def languages_of(recipe: Recipe) -> tuple[str, ...]:

@@ -73,15 +73,35 @@ def test_the_projection_is_kept_when_the_width_fits_and_nobody_wants_it_fresh(tm
     assert torch.equal(new.model.connector.projection.weight, english.model.connector.projection.weight)
 
 
+def with_memory(section: ModelSection, phrases: int = 7) -> ModelSection:
+    section.connector.options.update(pooled_tokens=2, pooled_phrases=phrases)
+    return section
+
+
 def test_what_is_fresh_may_be_of_another_kind(tmp_path: Path) -> None:
-    values = tiny_section("resnet", "t5").model_dump(by_alias=True)
-    values["connector"]["options"] |= {"pooled_tokens": 2}
-    english = build(ModelSection.model_validate(values))
-    section = realigned(save(english, tmp_path), connector__fresh=["projection", "pooled"])
-    section.connector.options.update(pooled_tokens=2, pooled_phrases=7)
-    new = build(section)
+    english = tiny_section("resnet", "t5")
+    english.connector.options.update(pooled_tokens=2)
+    save(build(english), tmp_path)
+    new = build(with_memory(realigned(tmp_path, connector__fresh=["projection", "pooled"])))
     assert new.model.connector.memory.values.shape == (7, 2, 32)
-    assert torch.equal(new.model.connector.queries, english.model.connector.queries)
+
+
+def test_a_memorys_keys_move_to_another_language_model_and_its_values_are_fresh(tmp_path: Path) -> None:
+    english = build(with_memory(tiny_section("resnet", "t5")))
+    save(english, tmp_path)
+    wider = {**LLM["mt5"], "d_model": 48}
+    fresh = ["projection", "pooled.values"]
+    section = with_memory(realigned(tmp_path, connector__fresh=fresh, language_model__config=wider))
+    memory, before = build(section).model.connector.memory, english.model.connector.memory
+    assert memory.values.shape == (7, 2, 48)
+    assert torch.equal(memory.keys, before.keys)
+    assert torch.equal(memory.log_scale, before.log_scale)
+
+
+def test_a_memory_of_another_size_is_refused_not_forgotten(tmp_path: Path) -> None:
+    save(build(with_memory(tiny_section("resnet", "t5"))), tmp_path)
+    with pytest.raises(CheckpointError, match=r"pooled\.keys"):
+        build(with_memory(realigned(tmp_path), phrases=9))
 
 
 def test_the_projection_is_fresh_and_said_so_when_the_width_differs(tmp_path: Path) -> None:

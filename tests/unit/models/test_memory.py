@@ -31,10 +31,9 @@ def test_a_picture_between_two_keys_gets_one_phrase_not_words_of_both() -> None:
     unsure = 0.52 * memory.keys[:1] + 0.48 * memory.keys[1:2]
     (tokens,) = memory(unsure)
     assert memory.scores(unsure).softmax(-1).max() < 0.95
-    nearest = (
-        torch.cdist(tokens[:, None], memory.values.transpose(0, 1)).squeeze(1).argmin(-1)
-    )  # [K] phrase of each token
-    assert nearest.tolist() == [0, 0, 0]
+    torch.testing.assert_close(tokens, memory.values[0], atol=0.15, rtol=0)
+    less_sharp = torch.einsum("im,mkd->ikd", memory.scores(unsure).softmax(-1), memory.values)[0]
+    assert (less_sharp - memory.values[0]).abs().max() > 0.3
 
 
 def test_a_qformer_puts_the_memorys_tokens_first() -> None:

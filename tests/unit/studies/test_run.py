@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,8 @@ from studies.identity import Facts, PlannedCell
 from studies.locks import locked
 from studies.measure import run_folder
 from studies.rows import Row, append_row, read_rows
-from studies.run import alone, claim, main, run_jobs, run_study
-from studies.study import Cell, Study, cells_of
+from studies.run import alone, claim, main, plan, run_jobs, run_study
+from studies.study import Cell, Study
 from visiglot.errors import TrainingError, VisiglotError
 from visiglot.models.runs import runs_dir
 
@@ -24,14 +26,14 @@ def cells(monkeypatch: pytest.MonkeyPatch, make_row: MakeRow, tmp_path: Path) ->
     monkeypatch.setenv("VISIGLOT_CACHE", str(tmp_path / "cache"))
     done: list[str] = []
 
-    def plan(study: Study, cell: Cell, facts: Facts) -> PlannedCell:
+    def made_up(study: Study, cell: Cell, facts: Facts) -> PlannedCell:
         return PlannedCell(cell, (), f"{cell.arm}-{cell.seed}", {})
 
     def measure(study: Study, planned: PlannedCell) -> Row:
         done.append(planned.identity)
         return make_row(planned.cell.arm, planned.cell.seed, 10)
 
-    monkeypatch.setattr(run, "plan_cell", plan)
+    monkeypatch.setattr(run, "plan_cell", made_up)
     monkeypatch.setattr(run, "measure_cell", measure)
     return done
 
@@ -105,10 +107,10 @@ def test_a_link_that_cells_share_stays_until_the_last_of_them_is_measured(
 
     shared = SimpleNamespace(identity="a" * 64, examples=1)
 
-    def plan(study: Study, cell: Cell, facts: Facts) -> PlannedCell:
+    def made_up(study: Study, cell: Cell, facts: Facts) -> PlannedCell:
         return PlannedCell(cell, (shared,) if cell.seed < 3 else (), f"{cell.arm}-{cell.seed}", {})  # type: ignore[arg-type]
 
-    monkeypatch.setattr(run, "plan_cell", plan)
+    monkeypatch.setattr(run, "plan_cell", made_up)
     folder = run_folder(toy, shared)  # type: ignore[arg-type]
     folder.mkdir(parents=True)
     run_study(toy, tmp_path, cells=3)
@@ -126,38 +128,38 @@ def test_a_cell_that_another_job_measures_is_passed_over(toy: Study, cells: list
 
 
 def test_a_cell_that_another_job_has_just_measured_isnt_measured_again(
-    toy: Study, cells: list[str], make_row: MakeRow, tmp_path: Path
+    toy: Study, cells: list[str], make_row: MakeRow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    planned = [PlannedCell(cell, (), f"{cell.arm}-{cell.seed}", {}) for cell in cells_of(toy)[:2]]
-    with claim(toy, planned, tmp_path) as first:
-        assert first == planned[0]
-        with claim(toy, planned, tmp_path) as second:
-            assert second == planned[1]
-        append_row(make_row("base", 1, 10), tmp_path / "toy.jsonl")
-    with claim(toy, planned, tmp_path) as left:
-        assert left == planned[1]
-    append_row(make_row("other", 1, 10), tmp_path / "toy.jsonl")
-    with claim(toy, planned, tmp_path) as left:
-        assert left is None
+    planned = plan(toy)[:2]
+
+    @contextlib.contextmanager
+    def slow(name: str, *, wait: bool = True) -> Iterator[bool]:
+        if name == "toy-base-1":  # measured between a look at the rows and the lock
+            append_row(make_row("base", 1, 10), tmp_path / "toy.jsonl")
+        with locked(name, wait=wait) as held:
+            yield held
+
+    monkeypatch.setattr(run, "locked", slow)
+    with claim(toy, planned, tmp_path) as one:
+        assert one == planned[1]
 
 
-def test_jobs_share_the_cores(toy: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[tuple[list[str], str]] = []
+@pytest.mark.slow
+def test_jobs_measure_side_by_side_and_one_that_fails_is_an_error(
+    toy: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In processes of their own nothing is made up: what is trained from isn't there, and both jobs say so."""
+    monkeypatch.setenv("VISIGLOT_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(TrainingError, match=r"2 of 2 jobs failed \(exit codes 2, 2\)"):
+        run_jobs(toy, tmp_path / "results", 2, minutes=None)
+    assert capfd.readouterr().err.count("error: ") == 2
 
-    class Process:
-        def __init__(self, command: list[str], env: dict[str, str]) -> None:
-            started.append((command, env["OMP_NUM_THREADS"]))
 
-        def wait(self) -> int:
-            return len(started) - 1
-
-        def terminate(self) -> None:
-            pass
-
-    monkeypatch.setattr(run.subprocess, "Popen", Process)
-    assert run_jobs(toy.model_copy(update={"cores": 4}), 2, ["toy", "--jobs", "2"]) == 1
-    assert [threads for _, threads in started] == ["2", "2"]
-    assert all(command[3:] == ["toy", "--jobs", "2", "--jobs", "1", "--job"] for command, _ in started)
+@pytest.mark.parametrize("options", [["--jobs", "0"], ["--jobs", "3"], ["--jobs", "2", "--cells", "1"]])
+def test_jobs_that_cant_be_are_refused(cells: list[str], options: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit):
+        main(["realign", "--out", str(tmp_path), *options])
+    assert cells == []
 
 
 def test_two_studies_dont_run_at_once(cells: list[str]) -> None:

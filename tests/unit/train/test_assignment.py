@@ -115,11 +115,20 @@ def test_each_new_caption_takes_the_free_phrase_its_picture_calls_for_and_its_to
     rows = [tuple(row) for row in pieces.tolist()]
     different = len(set(rows))
     assert 1 < different < len(rows)  # some captions are the same
-    phrases = objective.phrases(pieces, preferring(len(rows), 4, 1), model)
+    phrases = objective.assign_phrases(pieces, preferring(len(rows), 4, 1), model)
     assert list(dict.fromkeys(phrases.tolist()))[:2] == [4, 1]
     assert [rows.index(row) for row in rows] == [phrases.tolist().index(phrase) for phrase in phrases.tolist()]
     assert torch.equal(memory.values[phrases], model.word_embeddings(pieces))
-    assert (objective.places == -1).all(1).sum() == 6 - different
+    assert (objective.pieces_of_phrase == -1).all(1).sum() == 6 - different
+
+
+def test_of_pictures_with_one_caption_the_first_chooses_however_rows_are_split() -> None:
+    model, objective, batch = make_with_memory()
+    pieces = objective.pieces(batch.labels)[:1, :3].expand(2, -1)
+    scores = torch.cat([preferring(1, 2), preferring(1, 5)])
+    assert objective.assign_phrases(pieces, scores, model).tolist() == [2, 2]
+    model, objective, _ = make_with_memory()
+    assert [int(objective.assign_phrases(pieces[i : i + 1], scores[i : i + 1], model)) for i in (0, 1)] == [2, 2]
 
 
 def test_a_memory_from_another_model_keeps_its_keys_and_gets_this_ones_words() -> None:
@@ -142,11 +151,11 @@ def test_a_memory_from_another_model_keeps_its_keys_and_gets_this_ones_words() -
 def test_a_run_that_goes_on_knows_whose_phrases_are_taken() -> None:
     model, objective, batch = make_with_memory()
     pieces = objective.pieces(batch.labels)[:, :3]
-    before = objective.phrases(pieces, preferring(len(pieces), 2), model)
+    before = objective.assign_phrases(pieces, preferring(len(pieces), 2), model)
     _, again, _ = make_with_memory()
     again.load_state_dict(objective.state_dict())
     kept = model.connector.memory.values.detach().clone()
-    assert torch.equal(again.phrases(pieces.flip(0), preferring(len(pieces), 5), model), before.flip(0))
+    assert torch.equal(again.assign_phrases(pieces.flip(0), preferring(len(pieces), 5), model), before.flip(0))
     assert torch.equal(model.connector.memory.values, kept)
 
 
@@ -170,5 +179,5 @@ def test_a_memory_learns_which_phrase_a_picture_calls_for() -> None:
     model, objective, batch = make_with_memory()
     learn(model, objective, batch)
     scores = model.connector.memory.scores(model.encode_images(batch.pixel_values).pooled)
-    of_row = objective.phrases(objective.pieces(batch.labels)[:, :3], scores, model)
+    of_row = objective.assign_phrases(objective.pieces(batch.labels)[:, :3], scores, model)
     assert torch.equal(scores.argmax(-1)[batch.slot_image], of_row[batch.slot_row])

@@ -47,9 +47,11 @@ class PhraseMemory(nn.Module):
         return self.values.shape[1]
 
     def scores(self, pooled: Tensor) -> Tensor:
-        """[I, Dv] -> [I, M] for a softmax over phrases: scaled cosines, in float32."""
-        found = normalize(self.norm(pooled).float(), dim=-1)
-        return self.log_scale.exp() * found @ normalize(self.keys.float(), dim=-1).T
+        """[I, Dv] -> [I, M] for a softmax over phrases: scaled cosines, in float32 whatever the autocast."""
+        with torch.autocast(pooled.device.type, enabled=False):
+            found = normalize(self.norm(pooled.to(self.norm.weight.dtype)).float(), dim=-1)
+            scale = self.log_scale.float().exp().clamp(max=100)  # CLIP's limit
+            return scale * found @ normalize(self.keys.float(), dim=-1).T
 
     def forward(self, pooled: Tensor) -> Tensor:
         """[I, Dv] -> [I, K, D]."""

@@ -45,7 +45,7 @@ class Assignment(Objective):
     classes are. A memory whose keys come from a model with another language model so gets that one's words at once.
     """
 
-    places: Tensor
+    pieces_of_phrase: Tensor
     """[M, K] the pieces that each phrase of the memory was given; -1 where it is free. Saved with the run."""
 
     def __init__(
@@ -58,10 +58,10 @@ class Assignment(Objective):
         self.smoothing = chosen.smoothing
         self.spec = spec
         memory = model.connector.memory
-        self.from_memory = 0 if memory is None else memory.tokens
-        phrases = 0 if memory is None else len(memory.keys)
-        self.register_buffer("places", torch.full((phrases, self.from_memory), -1))
-        self._place_of: dict[tuple[int, ...], int] = {}
+        self.memory_tokens = 0 if memory is None else memory.tokens
+        if memory is not None:
+            self.register_buffer("pieces_of_phrase", torch.full((len(memory.keys), memory.tokens), -1))
+        self._phrase_of: dict[tuple[int, ...], int] = {}
 
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
         """A row, of one picture and one caption, counts 1; a caption's pieces beyond the K-th aren't taught."""
@@ -71,12 +71,12 @@ class Assignment(Objective):
         losses = torch.zeros(len(targets), device=targets.device)  # [R]
         if memory := model.connector.memory:
             scores = memory.scores(features.pooled)[batch.slot_image[by_row]]  # [R, M]
-            phrases = self.phrases(targets[:, : self.from_memory], scores, model)  # [R]
+            phrases = self.assign_phrases(targets[:, : self.memory_tokens], scores, model)  # [R]
             losses = losses + cross_entropy(scores, phrases, reduction="none", label_smoothing=self.smoothing)
-        if self.from_memory < targets.shape[1]:
+        if self.memory_tokens < targets.shape[1]:
             of_slots = model.slot_tokens(batch, features, as_words=False)  # [S, K, D], a slot a row
-            tokens = of_slots[by_row, self.from_memory :]
-            losses = losses + self.word_losses(model, tokens, targets[:, self.from_memory :])
+            tokens = of_slots[by_row, self.memory_tokens :]
+            losses = losses + self.word_losses(model, tokens, targets[:, self.memory_tokens :])
         return ObjectiveLoss(sum=losses.sum(), rows=losses.detach(), counts=torch.ones_like(targets[:, 0]))
 
     def word_losses(self, model: VisionLanguageModel, tokens: Tensor, targets: Tensor) -> Tensor:
@@ -84,33 +84,37 @@ class Assignment(Objective):
         scores, _ = model.word_scores(tokens, self.temperature)  # [R, K, V]
         return cross_entropy(scores.flatten(0, 1), targets.flatten(), reduction="none").view_as(targets).mean(1)
 
-    def phrases(self, pieces: Tensor, scores: Tensor, model: VisionLanguageModel) -> Tensor:
-        """The phrase of the memory [R] that each row's pieces [R, K] are; a new caption takes the free phrase that
-        its picture calls for most, by `scores` [R, M].
+    def assign_phrases(self, pieces: Tensor, scores: Tensor, model: VisionLanguageModel) -> Tensor:
+        """The phrase of the memory [R] that each row's pieces [R, K] are, those of new captions set to their words.
 
-        Every process gives the same phrase to a caption that any of them meets.
+        A new caption takes the free phrase that the first picture shown with it calls for most, by `scores` [R, M];
+        every process gives it the same. What a phrase's tokens were set to then only decays, as weights do.
 
         Raises:
             TrainingError: there are more captions than phrases.
         """
-        if not self._place_of:  # a run that goes on
-            self._place_of = {tuple(row): place for place, row in enumerate(self.places.tolist()) if row[0] >= 0}
+        if not self._phrase_of:  # a run that goes on
+            known = enumerate(self.pieces_of_phrase.tolist())
+            self._phrase_of = {tuple(row): phrase for phrase, row in known if row[0] >= 0}
         memory = model.connector.memory
         assert memory is not None
         rows = [tuple(row) for row in pieces.tolist()]
-        new = {row: scores[at].tolist() for at, row in enumerate(rows) if row not in self._place_of}
+        new: dict[tuple[int, ...], list[float]] = {}
+        for at, row in enumerate(rows):
+            if row not in self._phrase_of and row not in new:
+                new[row] = scores[at].tolist()
         for row, wanted in _of_all_processes(new).items():
-            free = set(range(len(self.places))).difference(self._place_of.values())
+            free = set(range(len(memory.keys))).difference(self._phrase_of.values())
             if not free:
                 raise TrainingError(
-                    f"the connector's memory has {len(self.places):,} phrases, the stage has more captions",
+                    f"the connector's memory has {len(memory.keys):,} phrases, the stage has more captions",
                     hint="Raise model.connector.options.pooled_phrases, or take a connector without.",
                 )
-            place = self._place_of[row] = max(free, key=wanted.__getitem__)
-            self.places[place] = torch.tensor(row, device=pieces.device)
+            phrase = self._phrase_of[row] = max(free, key=wanted.__getitem__)
+            self.pieces_of_phrase[phrase] = torch.tensor(row, device=pieces.device)
             with torch.no_grad():
-                memory.values[place] = model.word_embeddings(self.places[place]).to(memory.values.dtype)
-        return torch.tensor([self._place_of[row] for row in rows], device=pieces.device)
+                memory.values[phrase] = model.word_embeddings(self.pieces_of_phrase[phrase]).to(memory.values.dtype)
+        return torch.tensor([self._phrase_of[row] for row in rows], device=pieces.device)
 
     def pieces(self, labels: Tensor) -> Tensor:
         """The first K supervised ids of each row [R, L], the end marker where it has fewer: [R, K]."""
