@@ -73,7 +73,8 @@ KINDS = (
         "nano-english",
         "image-to-text",
         "The English vision-language model that re-alignment starts from: a vision encoder and a connector (a "
-        "memory of phrases and a Q-Former), aligned with a small English language model. It plays the part that BLIP-2 has in mBLIP.",
+        "memory of phrases and a Q-Former), aligned with a small English language model. It plays the part that BLIP-2 "
+        "has in mBLIP.",
         "visiglot caption picture.png --model nano-english --languages en",
         (*_TOY, "It answers in English only."),
     ),
