@@ -12,7 +12,7 @@ from visiglot.config import cache_dir
 @contextlib.contextmanager
 def locked(name: str, *, wait: bool = True) -> Iterator[bool]:
     """Hold the lock `name` of this cache. Yields whether it is held: without `wait`, not if another process has it."""
-    path = cache_dir() / "studies" / f"{name}.lock"
+    path = cache_dir() / "studies" / "locks" / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:

@@ -87,7 +87,8 @@ KINDS = (
         "model is of use.",
         "visiglot train nano model.language_model.from=nano-lm",
         (
-            "It was never shown a picture: asked about one, it answers at random.",
+            "It was never shown a picture, and can't be asked about one: its place-holders make more tokens of it than "
+            "fit.",
             "It translates names of things between the languages that it knows, and nothing longer.",
             _TOY[1],
         ),
