@@ -19,7 +19,7 @@ from visiglot.models.checkpoint.stock import load_config, load_stock, load_whole
 from visiglot.models.checkpoint.tensors import fill, load_tensors
 from visiglot.models.config import VisiglotConfig
 from visiglot.models.connectors import CONNECTORS
-from visiglot.models.connectors.memory import PhraseMemory
+from visiglot.models.connectors.start import load_connector, match_scale
 from visiglot.models.device import pick_device
 from visiglot.models.families import family
 from visiglot.models.parts import count
@@ -80,9 +80,9 @@ def build_model(
             connector = CONNECTORS.get(section.connector.type)(
                 vision_width, text_config.hidden_size, **section.connector.options
             )
-        _match_scale(connector, llm)
+        match_scale(connector, llm)
         if section.connector.from_ is not None:
-            report += _load_connector(connector, section)
+            report += load_connector(connector, section)
         else:
             report.append(f"connector: {section.connector.type}, new, {_size(connector)}")
     tokens = connector.num_tokens(num_patches, features.grid)
@@ -315,70 +315,6 @@ def _image_processor(section: ModelSection, found: Any, size: int) -> Any:
     for name, value in values.items():
         setattr(found, name, value)
     return found
-
-
-def _load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
-    """Fill a connector from another model, but for the paths that the recipe wants fresh or whose shapes differ."""
-    name = section.connector.from_
-    assert name is not None
-    where = resolve_model(name)
-    config = load_config(where)
-    if not isinstance(config, VisiglotConfig):
-        raise CheckpointError(
-            f"{where} is a {config.model_type!r} model; a connector can be taken from Visiglot's only"
-        )
-
-    def wanted_fresh(key: str) -> bool:
-        return any(key == path or key.startswith(f"{path}.") for path in section.connector.fresh)
-
-    tensors = {key: value for key, value in load_tensors(where, "connector.").items() if not wanted_fresh(key)}
-    own = connector.state_dict()
-    fresh, problems = [], []
-    for key, value in own.items():
-        if wanted_fresh(key):
-            fresh.append(key)
-        elif key not in tensors:
-            problems.append(f"{key}: missing in {name}")
-        elif tensors[key].shape != value.shape:
-            if not _depends_on_llm(key, tensors[key].shape, value.shape):
-                problems.append(f"{key}: {list(tensors[key].shape)} there, {list(value.shape)} here")
-            else:
-                fresh.append(key)
-                tensors.pop(key)
-    problems += [f"{key}: in {name} but not in this connector" for key in tensors if key not in own]
-    if problems:
-        raise CheckpointError(
-            f"the connector of {name} doesn't fit:\n  " + "\n  ".join(problems[:8]),
-            hint="Give model.connector the type and options of that model's connector.",
-        )
-    connector.load_state_dict(tensors, strict=False)  # what is fresh was named above, nothing else is missing
-    line = f"connector: {section.connector.type} from {name}, {_size(connector)}"
-    return [f"{line}; fresh: {', '.join(fresh)}" if fresh else line]
-
-
-def _depends_on_llm(key: str, there: torch.Size, here: torch.Size) -> bool:
-    """Whether a Q-Former's tensors differ in shape because another LLM has another width."""
-    if key == "pooled.values":
-        return there[:-1] == here[:-1]
-    return key.startswith(("projection.", "pooled.3."))  # the last layer of the perceptron
-
-
-def _match_scale(connector: nn.Module, llm: Any) -> None:
-    """Start a Q-Former's projections at the scale of the LLM's word embeddings.
-
-    Q-Former outputs and pooled features are near unit variance, while embeddings differ by orders of magnitude between
-    LLMs (T5's are near 1, Llama's near 0.02); a connector that starts far from them is slow to be read.
-    """
-    scale = llm.get_input_embeddings().weight.float().std().item()
-    for name in ("projection", "pooled"):
-        layer = dict(connector.named_children()).get(name)
-        if isinstance(layer, nn.Sequential):
-            layer = next((one for one in reversed(layer) if not isinstance(one, nn.Unflatten)), None)
-        if isinstance(layer, PhraseMemory):
-            nn.init.normal_(layer.values, std=scale)
-        if isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=scale * layer.in_features**-0.5)
-            nn.init.zeros_(layer.bias)
 
 
 def _image_token_id(tokenizer: Any, vocab_size: int) -> int:
