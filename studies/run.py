@@ -68,13 +68,10 @@ def run_study(
         return len(missing)
     note_plan(study, planned, folder)
     forget(study, missing)
-    try:
-        if jobs == 1:
-            measure(study, planned, folder, cells=cells, minutes=minutes)
-        else:
-            run_jobs(study, folder, jobs, minutes=minutes)
-    finally:
-        forget(study, missing_of(planned, folder))
+    if jobs == 1:
+        measure(study, planned, folder, cells=cells, minutes=minutes)
+    else:
+        run_jobs(study, folder, jobs, minutes=minutes)
     page, left = write_page(study, folder), len(missing_of(planned, folder))
     say(f"\n{page}: {left} of {len(planned)} cells are missing")
     return left
@@ -98,6 +95,8 @@ def measure(
             say(f"\n{one.cell}, one of {len(missing_of(planned, folder))}: {study.arms[one.cell.arm].about}")
             row = measure_cell(study, one)
             append_row(row, path_of(study.name, folder))
+        with locked(f"{study.name}-forget"):  # another job may have measured the last cell of the same training
+            forget(study, missing_of(planned, folder))
         done += 1
         over = f", over its {study.minutes:g} minutes" if row["over"] else ""
         say(f"{one.cell}: measured in {row['seconds']['total']:.0f} s{over}")

@@ -103,14 +103,15 @@ class Assignment(Objective):
         for at, row in enumerate(rows):
             if row not in self._phrase_of and row not in new:
                 new[row] = scores[at].tolist()
+        free = set(range(len(memory.keys))).difference(self._phrase_of.values())
         for row, wanted in _of_all_processes(new).items():
-            free = set(range(len(memory.keys))).difference(self._phrase_of.values())
             if not free:
                 raise TrainingError(
                     f"the connector's memory has {len(memory.keys):,} phrases, the stage has more captions",
                     hint="Raise model.connector.options.pooled_phrases, or take a connector without.",
                 )
             phrase = self._phrase_of[row] = max(free, key=wanted.__getitem__)
+            free.remove(phrase)
             self.pieces_of_phrase[phrase] = torch.tensor(row, device=pieces.device)
             with torch.no_grad():
                 memory.values[phrase] = model.word_embeddings(self.pieces_of_phrase[phrase]).to(memory.values.dtype)
