@@ -52,7 +52,7 @@ help: ## list the targets
 	@touch $@
 
 .venv/.dev: .venv/.base
-	$(PIP) -e '.[train,eval,dev]'
+	$(PIP) -e '.[train,eval,quantize,dev]'
 	@touch $@
 
 # --- what it can do ---
@@ -104,6 +104,7 @@ check: .venv/.dev ## format, lint, types, import law, and whether the documentat
 
 bench: .venv/.dev ## measure speed and memory on this machine
 	$(BIN)/python benchmarks/loss.py
+	$(BIN)/python benchmarks/captions.py --size mid
 
 study: .venv/.dev data ## measure what a study (NAME=realign) still lacks, then write its page
 	$(BIN)/python -m studies.run $(NAME) $(if $(CELLS),--cells $(CELLS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))

@@ -35,6 +35,13 @@ IGNORED: dict[str, Any] = {
 """Keys of a recipe that no weight follows from."""
 
 
+NEWER: dict[str, dict[str, Any]] = {
+    "language_model": {"adapter": None},
+    "prompt": {"image_first": False, "caption": None},
+}
+"""Keys below `model` that recipes of format 1 hadn't, and what they mean where they aren't set: left out then."""
+
+
 @dataclass(frozen=True)
 class PlannedLink:
     """One training of a cell, ready to run.
@@ -111,6 +118,11 @@ def plan_cell(study: Study, cell: Cell, facts: Facts) -> PlannedCell:
 
 def _plan_link(section: LinkSection, recipe: Recipe, before: Mapping[str, str], facts: Facts) -> PlannedLink:
     values = recipe.model_dump(mode="json", by_alias=True, exclude=IGNORED)
+    for section_name, keys in NEWER.items():
+        section_values = values["model"][section_name]
+        for key, default in keys.items():
+            if section_values[key] == default:
+                del section_values[key]
     weights: dict[str, str] = {}
     for part in values["model"].values():
         name = part.get("from")

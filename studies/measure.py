@@ -110,7 +110,7 @@ def ask(study: Study, planned: PlannedCell, model_folder: Path, out: Path) -> li
     """
     from visiglot.evaluate.answers import fingerprint_model
     from visiglot.evaluate.generate import generate_predictions
-    from visiglot.models.build import load_model
+    from visiglot.models.load import load_model
 
     model, processor = load_model(str(model_folder), device=study.device)
     weights = fingerprint_model(model, processor)

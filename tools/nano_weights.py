@@ -14,16 +14,16 @@ from torch import Tensor
 from tools.nano_runs import FinishedRun
 from visiglot.cli.prompts import caption_prompt, content
 from visiglot.data.collate import collate
-from visiglot.data.images import load_image
 from visiglot.errors import CheckpointError, EvaluationError, VisiglotError
 from visiglot.evaluate.answers import ModelAnswerer
 from visiglot.evaluate.benchmark import Settings
+from visiglot.images import load_image
 from visiglot.languages import language
-from visiglot.models.build import load_model
-from visiglot.models.checkpoint import WEIGHTS
+from visiglot.models.checkpoint import INDEX, WEIGHTS
 from visiglot.models.checkpoint.packed import PACKED, Packing, pack, unpack
 from visiglot.models.checkpoint.shared import PARTS, common_names
-from visiglot.models.checkpoint.tensors import INDEX, load_tensors
+from visiglot.models.checkpoint.tensors import load_tensors
+from visiglot.models.load import load_model
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.vlm import VisionLanguageModel
 from visiglot.render import render

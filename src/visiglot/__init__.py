@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from visiglot.errors import VisiglotError
     from visiglot.languages import language, resolve
     from visiglot.models import VisiglotConfig, VisiglotProcessor, VisionLanguageModel
-    from visiglot.models.build import build_model, load_model
+    from visiglot.models.build import build_model
     from visiglot.models.decode import Decoder, Decoding, Row, generate
+    from visiglot.models.load import load_model
     from visiglot.train.loop import fit
     from visiglot.types import Example, ImageRef, ImageSlot, Message, Prediction, Score
 
@@ -61,8 +62,9 @@ _HOMES = {
     "visiglot.errors": ("VisiglotError",),
     "visiglot.languages": ("language", "resolve"),
     "visiglot.models": ("VisiglotConfig", "VisiglotProcessor", "VisionLanguageModel"),
-    "visiglot.models.build": ("build_model", "load_model"),
+    "visiglot.models.build": ("build_model",),
     "visiglot.models.decode": ("Decoder", "Decoding", "Row", "generate"),
+    "visiglot.models.load": ("load_model",),
     "visiglot.train.loop": ("fit",),
     "visiglot.types": ("Example", "ImageRef", "ImageSlot", "Message", "Prediction", "Score"),
 }

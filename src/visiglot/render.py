@@ -3,9 +3,10 @@
 Training, evaluation and serving all call `render`, so the prompt that a model was trained on and the prompt that it is
 asked with can't drift apart.
 
-Text is encoded in runs. A run ends where a picture stands, and where the assistant's words begin and end; inside a run
-the template's words and the message's words are encoded together, as the LLM's own chat template would. No token ever
-spans the seam between prompt and answer, so the prompt of training is, id for id, the prompt of serving.
+Text is encoded in runs. A run ends where the assistant's words begin and end; inside it the template's words and the
+message's words are encoded together, as the LLM's own chat template would. The texts around a picture are encoded each
+on its own, or together where the model's own processor does that (`PromptSpec.encode_around`). No token ever spans the
+seam between prompt and answer, so the prompt of training is, id for id, the prompt of serving.
 """
 
 from __future__ import annotations
@@ -100,6 +101,7 @@ def _open(example: Example, messages: Sequence[Message], spec: PromptSpec) -> Sa
         writer.write_turn(message)
     writer.write_text(_around(example, spec, "assistant")[0])
     writer.end_run(supervised=False)
+    writer.end_prompt()
     suffix = spec.suffix_ids if spec.layout == "seq2seq" else ()
     return writer.sample((*writer.ids, *suffix), ())
 
@@ -128,16 +130,19 @@ def _seq2seq(example: Example, messages: Sequence[Message], spec: PromptSpec) ->
 
 
 class _Writer:
-    """Grows ids, their causal labels and the pictures of the slots; `_run` is the text of the run still open."""
+    """Grows ids, their causal labels and the pictures of the slots; `_run` is what is in the run still open."""
 
     def __init__(self, example: Example, spec: PromptSpec) -> None:
         self.example = example
         self.spec = spec
-        self.ids: list[int] = list(spec.prefix_ids)
-        self.labels: list[int] = [IGNORE] * len(spec.prefix_ids)
+        self.ids: list[int] = []
+        self.labels: list[int] = []
         self.images: list[ImageRef] = []
         self.first_answer: int | None = None
-        self._run: list[str] = []
+        self._run: list[str | ImageRef] = []
+        self._prefix = spec.prefix_ids
+        if not spec.prefix_after_images:
+            self._write_prefix()
 
     def write_turn(self, message: Message) -> None:
         before, after = _around(self.example, self.spec, message.role)
@@ -148,11 +153,7 @@ class _Writer:
             if self.first_answer is None:
                 self.first_answer = len(self.ids)
         for part in message.content:
-            if isinstance(part, str):
-                self.write_text(part)
-            else:
-                self.end_run(supervised=supervised)
-                self._write_picture(self.example.images[part.index])
+            self._run.append(part if isinstance(part, str) else self.example.images[part.index])
         self.write_text(after)
         if supervised:
             self.end_run(supervised=True)
@@ -161,10 +162,31 @@ class _Writer:
         self._run.append(text)
 
     def end_run(self, *, supervised: bool) -> None:
-        ids = _encode(self.example, self.spec, "".join(self._run))
+        pictures = [part for part in self._run if isinstance(part, ImageRef)]
+        texts = [""]
+        for part in self._run:
+            if isinstance(part, str):
+                texts[-1] += part
+            else:
+                texts.append("")
         self._run.clear()
-        self.ids.extend(ids)
-        self.labels.extend(ids if supervised else [IGNORE] * len(ids))
+        for position, ids in enumerate(_encode_around(self.example, self.spec, texts)):
+            if position:
+                self._write_picture(pictures[position - 1])
+            if ids:
+                self._write_prefix()
+            self.ids.extend(ids)
+            self.labels.extend(ids if supervised else [IGNORE] * len(ids))
+
+    def end_prompt(self) -> None:
+        """Write the prefix of a prompt that is nothing but pictures."""
+        self._write_prefix()
+
+    def _write_prefix(self) -> None:
+        """Write the prefix that isn't written yet."""
+        self.ids.extend(self._prefix)
+        self.labels.extend([IGNORE] * len(self._prefix))
+        self._prefix = ()
 
     def _write_picture(self, image: ImageRef) -> None:
         self.images.append(image)
@@ -182,17 +204,30 @@ class _Writer:
 # --- pieces and checks -----------------------------------------------------------------------------------------------
 
 
+def _encode_around(example: Example, spec: PromptSpec, texts: Sequence[str]) -> list[list[int]]:
+    """The ids of the texts before, between and after the pictures of a run, none of which may be a picture's."""
+    if spec.encode_around is None or len(texts) == 1:
+        return [_encode(example, spec, text) for text in texts]
+    for text in texts:
+        _refuse_placeholder(example, spec, text, ())
+    return spec.encode_around(texts)
+
+
 def _encode(example: Example, spec: PromptSpec, text: str) -> list[int]:
-    """The ids of one run, none of which may be a picture's."""
+    """The ids of a text, none of which may be a picture's."""
     if not text:
         return []
     ids = list(spec.encode(text))
+    _refuse_placeholder(example, spec, text, ids)
+    return ids
+
+
+def _refuse_placeholder(example: Example, spec: PromptSpec, text: str, ids: Sequence[int]) -> None:
     if spec.image_token in text or spec.image_token_id in ids:
         raise PromptError(
             f"example {example.id}: ordinary text holds the picture placeholder {spec.image_token!r}: {_excerpt(text)}",
             hint="Say where a picture stands with an ImageSlot, and take the placeholder out of the text.",
         )
-    return ids
 
 
 def _around(example: Example, spec: PromptSpec, role: str) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -148,6 +148,8 @@ class PromptSpec:
         prefix_ids: before everything (BOS); suffix_ids: after the prompt (T5's </s> in the encoder).
         end_ids: after the last answer, supervised (EOS).
         max_length: tokens a row may have, image tokens included.
+        prefix_after_images: whether the prefix follows the pictures that a prompt begins with.
+        encode_around: texts around pictures -> ids of each, where a turn is encoded as a whole; None: each by `encode`.
     """
 
     layout: Layout
@@ -161,6 +163,8 @@ class PromptSpec:
     suffix_ids: tuple[int, ...] = ()
     end_ids: tuple[int, ...] = ()
     max_length: int = 2048
+    prefix_after_images: bool = False
+    encode_around: Callable[[Sequence[str]], list[list[int]]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

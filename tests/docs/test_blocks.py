@@ -92,12 +92,15 @@ def test_python_block_compiles(block: Block) -> None:
 
 @pytest.fixture(scope="session")
 def playground(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the example pictures, and a cache where the run `nano` is an untrained tiny model."""
+    """A folder with the example pictures, and a cache where the run `nano` is an untrained tiny model; mBLIP's released
+    name leads to a tiny model of that format."""
+    from tests.checkpoints import legacy_mblip
     from tests.tiny import build_tiny
 
     folder = tmp_path_factory.mktemp("playground")
     for picture in (PACKAGE / "nano" / "examples").glob("*.png"):
         shutil.copy(picture, folder)
+    legacy_mblip(folder / "Gregor" / "mblip-mt0-xl", "mt5")
     built = build_tiny()
     built.model.save_pretrained(folder / "cache" / "runs" / "nano")
     built.processor.save_pretrained(folder / "cache" / "runs" / "nano")

@@ -13,8 +13,8 @@ from tests.drawn import COLOURS, SHAPES
 
 from visiglot.config import Recipe, parse_recipe
 from visiglot.data.source import SOURCES
-from visiglot.models.build import load_model
 from visiglot.models.decode import Decoding, Row, generate
+from visiglot.models.load import load_model
 from visiglot.render import render
 from visiglot.train.loop import fit
 from visiglot.train.track import Tracker

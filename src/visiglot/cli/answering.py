@@ -2,308 +2,307 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from visiglot.cli.console import isolated, progress_bar, quiet_libraries, say, stdout
-from visiglot.cli.errors import SOME_FAILED, USER_ERROR, paragraph
+from visiglot.cli.console import progress_bar, quiet_libraries, say
+from visiglot.cli.errors import SOME_FAILED, USER_ERROR
+from visiglot.cli.lines import STDIN, Lines, stdin_lines
 from visiglot.cli.models import card_languages
-from visiglot.cli.pictures import card_image, refuse_foreign_page
-from visiglot.cli.prompts import content
-from visiglot.cli.rows import AnswerRow, append_rows, read_rows, row_line, write_rows
-from visiglot.errors import ImageError, VisiglotError
-from visiglot.languages import ENGLISH
-from visiglot.types import Example, ImageRef, Message
+from visiglot.cli.pictures import find_pictures, refuse_foreign_page
+from visiglot.cli.prompts import caption_prompt, content
+from visiglot.cli.questions import Group, Questioner, Task, check_languages, languages_of
+from visiglot.cli.rows import AnswerRow, RowFile, row_line
+from visiglot.cli.showing import Failures, Sheet, print_rows
+from visiglot.errors import DataError, VisiglotError
+from visiglot.evaluate.answers import error_line
+from visiglot.languages import all_languages, language
+from visiglot.types import ImageRef
 
 if TYPE_CHECKING:
-    from visiglot.evaluate.answers import ModelAnswerer
-    from visiglot.evaluate.benchmark import Settings
+    from visiglot.models.answer import Answering, Request
+    from visiglot.models.decode import Answer, Decoding
 
 STDOUT = Path("-")
-PICTURES_AT_ONCE = 32
-MAX_BATCH_TOKENS = 16384
-ERRORS_SHOWN = 10
-"""Different errors that are told on the terminal; rows have them all."""
 LANGUAGES_SHOWN = 10
 """Languages that the model doesn't know which are told by name."""
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is asked about every picture.
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The model and how it is run, as the command line says it.
 
     Args:
-        prompt: with {language} and {image} in place.
-        languages: as the user wrote them; None asks once, without naming a language.
-        beams, max_new_tokens: of the search.
+        fp32_parts: with commas; None: none.
+        quantize, quantize_parts: see `visiglot.models.quantize.quantize_model`; None: as loaded.
+        batch_tokens: see `visiglot.models.answer.Answering`; None: its default.
     """
 
-    prompt: str
-    languages: str | None
-    beams: int
-    max_new_tokens: int
+    model: str
+    device: str
+    dtype: str
+    fp32_parts: str | None
+    quantize: str | None
+    quantize_parts: str
+    batch_tokens: int | None
 
 
-@dataclass(frozen=True)
-class Question:
-    """One row to be."""
-
-    id: str
-    ref: ImageRef
-    language: str | None
-    example: Example
-
-    def row(self, text: str | None, error: str | None) -> AnswerRow:
-        return AnswerRow(self.id, self.ref.name, self.language, self.example.messages[0].text, text, error)
-
-
-def answer_pictures(
-    pictures: Sequence[ImageRef],
-    task: Task,
-    *,
-    model: str,
-    device: str,
-    dtype: str,
-    out: Path | None,
-    sheet: Path | None,
-    resume: bool,
-    seed: int | None,
-    dry_run: bool,
-) -> None:
-    """Ask about every picture; write rows to `out`, or a table to stdout, and perhaps a page.
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where answers go, as the command line says it.
 
     Args:
+        out: a JSONL file, or "-" for stdout; None: a table on stdout.
+        sheet: a page.
         resume: keep the answers in `out` that these very questions have already. Rows about anything else stay in
             either case.
         dry_run: say how many rows would be made; no model is loaded and nothing is written.
+    """
+
+    out: Path | None
+    sheet: Path | None
+    resume: bool
+    dry_run: bool
+
+
+def answer_pictures(images: Sequence[str], task: Task, loading: Loading, output: Output) -> None:
+    """Ask about every picture, or what each line of stdin asks; write rows to a file or to stdout, and perhaps a page.
 
     Raises:
         typer.Exit: with code 1 when some rows failed, 2 when all did.
         VisiglotError: nothing can be asked at all, or a file that isn't ours would be overwritten.
     """
     check_languages(task.languages)
-    content(task.prompt, None if task.languages is None else "English")
-    file = None if out is None or out == STDOUT else out
-    before = read_rows(file) if file is not None else []
-    if sheet is not None:
-        refuse_foreign_page(sheet)
-    if dry_run:
-        _rehearse(pictures, task, model, out, sheet)
+    lines = _lines(images)
+    pictures = [] if lines is not None else find_pictures(images)
+    if lines is None and task.prompt is None and not task.caption:
+        raise DataError("nothing is asked", hint="Write the question behind --prompt.")
+    if lines is None and task.prompt is not None:
+        content(task.prompt, None if task.languages is None else "English")
+    file = None if output.out is None or output.out == STDOUT else RowFile(output.out, resume=output.resume)
+    if output.sheet is not None:
+        refuse_foreign_page(output.sheet)
+    if output.dry_run:
+        _rehearse(lines, pictures, task, loading.model, output)
         return
-    answerer, card = _load(model, device, dtype, seed, hashed=file is not None)
-    questions = _questions(pictures, task, card, answerer.fingerprint)
-    wanted = {question.id for question in questions}
-    asked = {(question.ref.name, question.language, question.row("", None).prompt) for question in questions}
-    # answers of another model or setting to the same question give way; rows about other pictures stay
-    others = [row for row in before if row.id not in wanted and (row.image, row.language, row.prompt) not in asked]
-    done = {row.id: row for row in before if resume and row.id in wanted and row.error is None}
+    answering, questioner = _load(loading, task, hashed=file is not None)
+    known = None if lines is not None else list(questioner.about_pictures(pictures))
+    bursts: Iterable[Iterable[Group]] = [known or []]
+    if lines is not None:
+        bursts = _bursts(lines, questioner, unique=file is not None)
+    asked = [question.asked for group in known or () for question in group.questions]
     if file is not None:
-        write_rows([*others, *done.values()], file)
-    waiting = [question for question in questions if question.id not in done]
-    if done:
-        say(f"{len(done):,} of {len(questions):,} rows are there already")
-    errors: dict[str, VisiglotError] = {}
+        file.start(asked)
+        if there := sum(file.kept(row) is not None for row in asked):
+            say(f"{there:,} of {len(asked):,} rows are there already")
+    sheet = None
+    if output.sheet is not None:
+        sheet = Sheet(output.sheet, model=loading.model, prompt=None if lines is not None else questioner.prompt)
+    failures = Failures(at_once=lines is not None)
+    rows = kept = 0
     with progress_bar() as bar:
-        count = bar.add_task("rows", total=len(waiting))
-        for rows in _answers(answerer, waiting, task, errors):
-            done.update((row.id, row) for row in rows)
-            bar.advance(count, len(rows))
-            if out == STDOUT:
-                typer.echo("".join(map(row_line, rows)), nl=False)
-            elif file is not None:
-                append_rows(rows, file)
-            else:
-                _print_rows(rows)
-    rows = [done[question.id] for question in questions]
+        count = bar.add_task("rows", total=len(asked) or None)
+        for done in _answers(answering, bursts, task.generation.decoding(), file):
+            rows += max(len(done.rows), len(done.errors))  # a line that can't be asked may have an error and no row
+            kept += done.kept
+            bar.update(count, completed=rows)
+            for error in done.errors:
+                failures.add(error)
+            _write(done.rows, file, output.out)
+            if sheet is not None:
+                sheet.add(done.group.refs, done.rows)
     if file is not None:
-        write_rows([*others, *rows], file)
-        say(f"{len(rows):,} rows in {file}")
+        if lines is not None and kept:
+            say(f"{kept:,} of {rows:,} rows were there already")
+        say(f"{file.finish():,} rows in {file.path}")
     if sheet is not None:
-        _write_sheet(pictures, rows, sheet, model=model, prompt=task.prompt)
-        say(f"page: {sheet}")
-    if errors:
-        _say_errors(list(errors.values()), len(rows))
-        raise typer.Exit(SOME_FAILED if len(errors) < len(rows) else USER_ERROR)
+        sheet.write()
+    if failures.rows:
+        failures.tell(rows)
+        raise typer.Exit(SOME_FAILED if failures.rows < rows else USER_ERROR)
 
 
-def _say_errors(errors: Sequence[VisiglotError], rows: int) -> None:
-    """Each different error with what to do about it, and how many rows it cost."""
-    paragraphs = list(dict.fromkeys(map(paragraph, errors)))
-    for text in paragraphs[:ERRORS_SHOWN]:
-        say(text)
-    if len(paragraphs) > ERRORS_SHOWN:
-        say(f"and {len(paragraphs) - ERRORS_SHOWN:,} more errors")
-    if rows > 1:
-        say(f"{len(errors):,} of {rows:,} rows failed")
+def _lines(images: Sequence[str]) -> Lines | None:
+    """stdin's lines when they are asked for. Raises DataError: pictures are named beside them."""
+    if STDIN not in images:
+        return None
+    if len(images) > 1:
+        raise DataError(
+            f"{STDIN} takes what is to be answered from stdin, and {len(images) - 1} more arguments were given",
+            hint=f"Give {STDIN} alone, or pictures alone.",
+        )
+    return stdin_lines()
 
 
-def _rehearse(pictures: Sequence[ImageRef], task: Task, model: str, out: Path | None, sheet: Path | None) -> None:
+def _rehearse(lines: Lines | None, pictures: Sequence[ImageRef], task: Task, model: str, output: Output) -> None:
     """Say how many rows would be made; pictures aren't opened."""
-    from visiglot.languages import all_languages, resolve
-
     card = card_languages(model)
-    if task.languages is None:
-        languages: Sequence[str] = ()
-    elif card is not None:
-        languages = resolve(task.languages, all_codes=card)
+    if card is None:
+        card = tuple(row.code for row in all_languages())
+        if task.languages is not None:
+            typer.echo(f"{model} isn't on this machine: `all` is taken to be all known languages")
+    codes = () if task.languages is None else languages_of([task.languages], card)
+    if lines is None:
+        asked = f" x {len(codes)} languages ({', '.join(codes)})" if codes else ""
+        typer.echo(
+            f"{len(pictures):,} pictures{asked}: {len(pictures) * max(len(codes), 1):,} rows would be made with {model}"
+        )
     else:
-        typer.echo(f"{model} isn't on this machine: `all` is taken to be all known languages")
-        languages = resolve(task.languages, all_codes=[row.code for row in all_languages()])
-    asked = f" x {len(languages)} languages ({', '.join(languages)})" if languages else ""
-    count = len(pictures) * max(len(languages), 1)
-    typer.echo(f"{len(pictures):,} pictures{asked}: {count:,} rows would be made with {model}")
-    typer.echo(f"written to: {'the terminal' if out is None else out}" + (f", page: {sheet}" if sheet else ""))
+        _rehearse_lines(lines, task, card, model)
+    out = "the terminal" if output.out is None else output.out
+    typer.echo(f"written to: {out}" + (f", page: {output.sheet}" if output.sheet else ""))
+
+
+def _rehearse_lines(lines: Lines, task: Task, card: Sequence[str], model: str) -> None:
+    questioner = Questioner(task, _prompt_of(task, None), card=card, image_first=False, fingerprint=None)
+    failures = Failures(at_once=True)
+    good = rows = 0
+    while not lines.ended:
+        for group in questioner.about_lines(lines.burst(), unique=False):
+            if group.error is not None:
+                failures.add(group.error)
+            else:
+                good += 1
+                rows += len(group.questions)
+    typer.echo(f"{good:,} lines: {rows:,} rows would be made with {model}; {failures.rows:,} lines can't be asked")
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------
 
 
-def check_languages(spec: str | None) -> None:
-    """Refuse a misspelt language before a model is loaded."""
-    from visiglot.languages import all_languages, resolve
-
-    if spec is not None:
-        resolve(spec, all_codes=[row.code for row in all_languages()])
-
-
-def _load(
-    name: str, device: str, dtype: str, seed: int | None, *, hashed: bool
-) -> tuple[ModelAnswerer, tuple[str, ...]]:
-    """The model and the languages on its card. Its weights are hashed only when rows are to be found again."""
+def _load(loading: Loading, task: Task, *, hashed: bool) -> tuple[Answering, Questioner]:
+    """The model, ready to answer. Its weights are hashed only when rows are to be found again."""
     quiet_libraries()
     import torch
 
-    from visiglot.evaluate.answers import ModelAnswerer
-    from visiglot.models.build import load_model
+    from visiglot.evaluate.answers import fingerprint_model
+    from visiglot.models.answer import MAX_BATCH_TOKENS, Answering
+    from visiglot.models.load import load_model
+    from visiglot.models.quantize import check_quantization, quantize_model
 
-    if seed is not None:
-        torch.manual_seed(seed)
-    model, processor = load_model(name, device=device, dtype=dtype)
-    answerer = ModelAnswerer(
-        model, processor, name=name, fingerprint=None if hashed else "not hashed", max_batch_tokens=MAX_BATCH_TOKENS
+    task.generation.decoding()  # whatever is wrong is said before a model is loaded
+    if loading.quantize is not None:
+        check_quantization(loading.quantize, loading.quantize_parts)
+    torch.manual_seed(task.generation.seed)
+    fp32_parts = [part.strip() for part in (loading.fp32_parts or "").split(",") if part.strip()]
+    model, processor = load_model(loading.model, device=loading.device, dtype=loading.dtype, fp32_parts=fp32_parts)
+    for line in model.load_report.lines() if model.load_report is not None else ():
+        say(line)
+    fingerprint = fingerprint_model(model, processor) if hashed else "not hashed"
+    if loading.quantize is not None:
+        for line in quantize_model(model, loading.quantize, loading.quantize_parts):
+            say(line)
+        fingerprint += f" {loading.quantize} {loading.quantize_parts}"
+    card = tuple(model.config.languages)
+    questioner = Questioner(
+        task,
+        _prompt_of(task, model.config),
+        card=card,
+        image_first=bool(getattr(model.config, "image_first", False)),
+        fingerprint=fingerprint,
     )
-    return answerer, tuple(model.config.languages)
+    _notice_unknown(questioner.codes or (), card)
+    return Answering(model, processor, max_batch_tokens=loading.batch_tokens or MAX_BATCH_TOKENS), questioner
 
 
-def _questions(pictures: Sequence[ImageRef], task: Task, card: tuple[str, ...], fingerprint: str) -> list[Question]:
-    """Every picture in every language, picture by picture."""
-    from visiglot.languages import language, resolve
+def _prompt_of(task: Task, config: object) -> str | None:
+    return caption_prompt(config) if task.prompt is None and task.caption else task.prompt
 
-    codes: Sequence[str | None] = [None] if task.languages is None else resolve(task.languages, all_codes=card)
-    unknown = [code for code in codes if code is not None and card and code not in card]
+
+def _notice_unknown(codes: Sequence[str], card: Sequence[str]) -> None:
+    unknown = [code for code in codes if card and code not in card]
     if unknown:
         names = ", ".join(f"{code} ({language(code).name})" for code in unknown[:LANGUAGES_SHOWN])
         more = f" and {len(unknown) - LANGUAGES_SHOWN} more" if len(unknown) > LANGUAGES_SHOWN else ""
         say(f"notice  not on the model's card, so expect little: {names}{more}")
-    questions = []
-    for ref in pictures:
-        key = _key(ref)
-        for code in codes:
-            words = content(task.prompt, None if code is None else language(code).name)
-            facts = [key, code, repr(words), task.beams, task.max_new_tokens, fingerprint]
-            digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-            row_id = "/".join(filter(None, (ref.name, code, digest)))
-            example = Example(row_id, (Message("user", words),), code or ENGLISH, (ref,))
-            questions.append(Question(row_id, ref, code, example))
-    return questions
 
 
-def _key(ref: ImageRef) -> str | None:
-    """Hash of the picture's bytes; None where they can't be read, which its rows will say."""
-    from visiglot.data.images import picture_hash
+def _bursts(lines: Lines, questioner: Questioner, *, unique: bool) -> Iterator[Iterable[Group]]:
+    """The groups of lines that can be had at once, as long as there are lines."""
+    while not lines.ended:
+        yield questioner.about_lines(lines.burst(), unique=unique)
 
-    try:
-        return picture_hash(ref)
-    except ImageError:
-        return None
+
+@dataclass(slots=True)
+class Done:
+    """A group, its rows as they come, and the errors of those that failed.
+
+    Args:
+        kept: rows that were there already.
+        open: rows that are still to come.
+    """
+
+    group: Group
+    rows: list[AnswerRow]
+    errors: list[VisiglotError] = field(default_factory=list)
+    kept: int = 0
+    open: int = 0
 
 
 def _answers(
-    answerer: ModelAnswerer, waiting: Sequence[Question], task: Task, errors: dict[str, VisiglotError]
-) -> Iterator[list[AnswerRow]]:
-    """The rows of some pictures at a time, in the order of the questions; `errors` gets those of failed rows by id."""
-    from visiglot.evaluate.answers import error_line
+    answering: Answering, bursts: Iterable[Iterable[Group]], decoding: Decoding, file: RowFile | None
+) -> Iterator[Done]:
+    """The groups in their order, each as soon as all its rows and those of the groups before it are there.
 
-    settings = _settings(task)
-    by_picture: dict[str, list[Question]] = {}
-    for question in waiting:
-        by_picture.setdefault(question.ref.name, []).append(question)
-    pictures = list(by_picture.values())
-    for start in range(0, len(pictures), PICTURES_AT_ONCE):
-        chunk = [question for questions in pictures[start : start + PICTURES_AT_ONCE] for question in questions]
-        found: dict[int, AnswerRow] = {}
-        for index, answer in answerer.answer([question.example for question in chunk], settings):
-            if isinstance(answer, str):
-                found[index] = chunk[index].row(answer, None)
-            else:
-                errors[chunk[index].id] = answer
-                found[index] = chunk[index].row(None, error_line(answer))
-        yield [found[index] for index in range(len(chunk))]
+    All that a burst gives is decoded together; the next burst is waited for when it is answered.
+    """
+    from visiglot.models.answer import Request, row_seed
 
+    waiting: deque[Done] = deque()
+    places: dict[str, tuple[Done, int]] = {}
 
-def _settings(task: Task) -> Settings:
-    from visiglot.evaluate.benchmark import Settings
+    def requests(burst: Iterable[Group]) -> Iterator[Request]:
+        for group in burst:
+            done = _begin(group, file)
+            waiting.append(done)
+            for place, question in enumerate(group.questions):
+                if done.rows[place].text is not None:
+                    continue  # kept
+                key = str(next(numbers))
+                places[key] = done, place
+                yield Request(key, question.example, replace(decoding, seed=row_seed(decoding.seed, question.facts)))
 
-    return Settings(max_new_tokens=task.max_new_tokens, beams=task.beams)
-
-
-# --- showing ---------------------------------------------------------------------------------------------------------
-
-
-def _by_image(rows: Sequence[AnswerRow]) -> Mapping[str, list[AnswerRow]]:
-    found: dict[str, list[AnswerRow]] = {}
-    for row in rows:
-        found.setdefault(row.image, []).append(row)
-    return found
+    numbers = itertools.count()
+    for burst in bursts:
+        for key, found in answering.answer(requests(burst)):
+            done, place = places.pop(key)
+            _take(done, place, found)
+            while waiting and not waiting[0].open:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
 
 
-def _print_rows(rows: Sequence[AnswerRow]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from visiglot.languages import language
-
-    console = stdout()
-    for image, own in _by_image(rows).items():
-        if all(row.error is not None for row in own):
-            continue  # said on stderr, with what to do about it
-        console.print(Text(image, style="bold"))
-        table = Table(box=None, pad_edge=False, show_header=False)
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, style="dim")
-        table.add_column(overflow="fold")
-        for row in own:
-            known = None if row.language is None else language(row.language)
-            direction = "ltr" if known is None else known.direction
-            native = "" if known is None else isolated(known.native, direction)
-            answer = Text(f"error: {row.error}", "red") if row.text is None else Text(isolated(row.text, direction))
-            table.add_row(row.language or "", native, answer)
-        console.print(table)
+def _begin(group: Group, file: RowFile | None) -> Done:
+    """A group with the rows that are there already, and with the error of a line that can't be asked."""
+    if group.error is not None:
+        error = group.error
+        row = AnswerRow(error.id or "", error.image, None, "", None, error_line(error), digest="")
+        return Done(group, [row] if error.id is not None else [], [error])
+    rows = [(file.kept(question.asked) if file is not None else None) or question.asked for question in group.questions]
+    kept = sum(row.text is not None for row in rows)
+    return Done(group, rows, kept=kept, open=len(rows) - kept)
 
 
-def _write_sheet(
-    pictures: Sequence[ImageRef], rows: Sequence[AnswerRow], path: Path, *, model: str, prompt: str
-) -> None:
-    from visiglot.languages import language
-    from visiglot.sheet import Card, Page, Text, write_page
+def _take(done: Done, place: int, found: Answer | VisiglotError) -> None:
+    done.open -= 1
+    if isinstance(found, VisiglotError):
+        done.errors.append(found)
+        done.rows[place] = replace(done.rows[place], error=error_line(found))
+    else:
+        done.rows[place] = replace(done.rows[place], text=found.text)
 
-    page = Page(f"What {model} says", f"Prompt: {prompt}")
-    found = _by_image(rows)
-    cards = []
-    for ref in pictures:
-        texts = []
-        for row in found[ref.name]:
-            if row.text is not None:
-                texts.append(Text(row.language or ENGLISH, row.text))
-            else:  # an English sentence where an answer in that language would stand
-                name = "" if row.language is None else language(row.language).name
-                texts.append(Text(ENGLISH, str(row.error), note=name, status="error"))
-        cards.append(Card(card_image(ref), ref.name, tuple(texts), caption=ref.name))
-    page.cards(cards)
-    write_page(page, path)
+
+def _write(rows: Sequence[AnswerRow], file: RowFile | None, out: Path | None) -> None:
+    if file is not None:
+        file.add(rows)
+    elif out is not None:
+        typer.echo("".join(map(row_line, rows)), nl=False)
+    elif rows:
+        print_rows(rows)

@@ -8,18 +8,27 @@ import typer
 
 from visiglot.cli.options import (
     GENERATION,
+    BatchTokens,
     Beams,
     Device,
     DryRun,
     Dtype,
+    Fp32Parts,
     Images,
     Languages,
+    LengthPenalty,
     MaxNewTokens,
     Model,
+    Quantize,
+    QuantizeParts,
+    RepetitionPenalty,
     Resume,
     RowsOut,
     Seed,
     Sheet,
+    Temperature,
+    TopK,
+    TopP,
 )
 
 
@@ -34,14 +43,24 @@ def caption(
         str | None,
         typer.Option(
             "--prompt",
-            help="Other words: {language} is the language's English name, {image} where the picture stands.",
+            help="Other words than the model's own: {language} is the language's English name, {image} where the "
+            "picture stands.",
             rich_help_panel=GENERATION,
         ),
     ] = None,
     beams: Beams = 1,
     max_new_tokens: MaxNewTokens = 48,
+    length_penalty: LengthPenalty = 1.0,
+    repetition_penalty: RepetitionPenalty = 1.0,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    top_k: TopK = 0,
     device: Device = "auto",
     dtype: Dtype = "auto",
+    fp32_parts: Fp32Parts = None,
+    quantize: Quantize = None,
+    quantize_parts: QuantizeParts = "language_model",
+    batch_tokens: BatchTokens = None,
     seed: Seed = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -51,20 +70,15 @@ def caption(
     on, and the exit code is 1; it is 2 when no picture could be captioned. With --out, rows that are there already are
     kept, and a file that holds anything else is never overwritten.
     """
-    from visiglot.cli.answering import Task, answer_pictures
-    from visiglot.cli.pictures import find_pictures
-    from visiglot.cli.prompts import caption_prompt
+    from visiglot.cli.answering import Loading, Output, answer_pictures
+    from visiglot.cli.questions import Generation, Task
 
-    task = Task(caption_prompt() if prompt is None else prompt, languages, beams, max_new_tokens)
+    generation = Generation(
+        beams, max_new_tokens, length_penalty, repetition_penalty, temperature, top_p, top_k, seed or 0
+    )
     answer_pictures(
-        find_pictures(images),
-        task,
-        model=model,
-        device=device,
-        dtype=dtype,
-        out=out,
-        sheet=sheet,
-        resume=resume,
-        seed=seed,
-        dry_run=dry_run,
+        images,
+        Task(prompt, languages, generation, caption=True),
+        Loading(model, device, dtype, fp32_parts, quantize, quantize_parts, batch_tokens),
+        Output(out, sheet, resume, dry_run),
     )

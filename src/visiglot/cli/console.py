@@ -43,8 +43,12 @@ def isolated(text: str, direction: str) -> str:
 
 
 def quiet_libraries() -> None:
-    """Keep transformers' advice and progress bars out of a command's output. Imports transformers."""
+    """Keep transformers' advice and progress bars out of a command's output. Imports transformers.
+
+    And what bitsandbytes, which peft imports where it's installed, says of kernels that aren't.
+    """
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    logging.logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

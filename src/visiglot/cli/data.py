@@ -195,8 +195,8 @@ def _spread(source: Source, limit: int) -> list[int]:
 
 def _problem(example: Example) -> str | None:
     """Why the example can't be used, None when it can."""
-    from visiglot.data.images import load_image
     from visiglot.errors import VisiglotError
+    from visiglot.images import load_image
     from visiglot.types import ImageSlot
 
     slots = [part.index for message in example.messages for part in message.content if isinstance(part, ImageSlot)]

@@ -109,7 +109,7 @@ def evaluate(
     pass. Answers that are there already are kept when they were made by the same model with the same settings.
     Languages that a benchmark lacks are named and left out. Default for --languages: those of the recipe, else `all`.
     """
-    from visiglot.cli.answering import check_languages
+    from visiglot.cli.questions import check_languages
     from visiglot.config import cache_dir
     from visiglot.evaluate.benchmark import BENCHMARKS
 
@@ -158,7 +158,7 @@ def _generate(
     from visiglot.languages import resolve
 
     quiet_libraries()
-    from visiglot.models.build import load_model
+    from visiglot.models.load import load_model
 
     model, processor = load_model(name, device=device, dtype=dtype)
     codes = resolve(spec, all_codes=model.config.languages)

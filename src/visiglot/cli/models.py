@@ -32,7 +32,9 @@ def recipe_of(name: str) -> Recipe | None:
 
 
 def card_languages(name: str) -> tuple[str, ...] | None:
-    """The languages in a model folder's config.json; None when the model isn't on this machine (a hub id).
+    """The languages that a model's folder says it knows, by its own config or by its format (mBLIP's release).
+
+    None when the model isn't on this machine (a hub id), or is a YAML file of parts.
 
     Raises:
         CheckpointError: there is no such model, or its config can't be read.
@@ -46,6 +48,11 @@ def card_languages(name: str) -> tuple[str, ...] | None:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} can't be read: {error}", hint="Name another model, or copy it again.") from error
+    if values.get("model_type") != "visiglot":
+        from visiglot.models.checkpoint.formats import open_model
+
+        opened = open_model(str(path.parent))
+        return () if opened is None else tuple(opened.config.languages or ())
     return tuple(values.get("languages") or ())
 
 

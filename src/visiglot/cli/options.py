@@ -27,6 +27,24 @@ Device = Annotated[
 Dtype = Annotated[
     str, typer.Option("--dtype", help="Number format: auto (as saved), fp32 or bf16.", rich_help_panel=MACHINE)
 ]
+Quantize = Annotated[
+    str | None,
+    typer.Option(
+        "--quantize",
+        help="Linear layers in fewer bits: int8 (half of bf16 and close to it; no answer depends on what is asked "
+        "beside it), nf4 (a quarter, less exact) or llm-int8 (8 bits as in mBLIP's paper; answers do depend on what is "
+        "asked beside them). Default: as loaded.",
+        rich_help_panel=MACHINE,
+    ),
+]
+QuantizeParts = Annotated[
+    str,
+    typer.Option(
+        "--quantize-parts",
+        help="What --quantize is about: language_model, or all (the vision encoder and the Q-Former too).",
+        rich_help_panel=MACHINE,
+    ),
+]
 Languages = Annotated[
     str | None,
     typer.Option(
@@ -52,7 +70,8 @@ Seed = Annotated[
     typer.Option(
         "--seed",
         help="Seed of everything random in the command. Training: data, weights, dropout (default: the recipe's). "
-        "Evaluation: the resampling behind the intervals. Greedy and beam search draw nothing.",
+        "Evaluation: the resampling behind the intervals. Answers: what is drawn with --temperature; greedy and beam "
+        "search draw nothing.",
         rich_help_panel=MACHINE,
     ),
 ]
@@ -63,6 +82,59 @@ MaxNewTokens = Annotated[
     int,
     typer.Option("--max-new-tokens", min=1, help="Tokens after which an answer is cut.", rich_help_panel=GENERATION),
 ]
+LengthPenalty = Annotated[
+    float,
+    typer.Option(
+        "--length-penalty",
+        help="Of beams: scores are divided by length to this power; above 0 favours long answers.",
+        rich_help_panel=GENERATION,
+    ),
+]
+RepetitionPenalty = Annotated[
+    float,
+    typer.Option("--repetition-penalty", help="Above 1, what was said is said less again.", rich_help_panel=GENERATION),
+]
+Temperature = Annotated[
+    float,
+    typer.Option(
+        "--temperature",
+        min=0,
+        help="0 takes the likeliest tokens, above 0 they are drawn. What is drawn follows from --seed and from the "
+        "question, not from what is asked beside it.",
+        rich_help_panel=GENERATION,
+    ),
+]
+TopP = Annotated[
+    float,
+    typer.Option(
+        "--top-p",
+        min=0,
+        max=1,
+        help="Draw from the likeliest tokens that together have this probability.",
+        rich_help_panel=GENERATION,
+    ),
+]
+TopK = Annotated[
+    int,
+    typer.Option("--top-k", min=0, help="Draw from this many likeliest tokens; 0 is all.", rich_help_panel=GENERATION),
+]
+Fp32Parts = Annotated[
+    str | None,
+    typer.Option(
+        "--fp32-parts",
+        help="Parts kept in fp32 whatever --dtype is, with commas: connector (bf16 hurts Q-Formers most), vision.",
+        rich_help_panel=MACHINE,
+    ),
+]
+BatchTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-tokens",
+        min=1,
+        help="Tokens of prompts and answers that are decoded together (default: 16384); fewer take less memory.",
+        rich_help_panel=MACHINE,
+    ),
+]
 RowsOut = Annotated[
     Path | None,
     typer.Option("--out", "-o", help="JSONL file to write; '-' is stdout. Default: a table.", rich_help_panel=OUTPUT),
@@ -72,7 +144,11 @@ Sheet = Annotated[
     typer.Option("--sheet", help="Also write one HTML page with pictures and texts.", rich_help_panel=OUTPUT),
 ]
 Images = Annotated[
-    list[str], typer.Argument(help="Picture files, folders (searched through, sorted), or patterns in quotes.")
+    list[str],
+    typer.Argument(
+        help="Picture files, folders (searched through, sorted), or patterns in quotes; '-': rows on stdin, a JSON "
+        "object a line with image (a path or a data URL) or images, and where it likes id, prompt and language(s)."
+    ),
 ]
 
 

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import base64
 import glob
+import hashlib
+import re
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from urllib.parse import unquote_to_bytes
 
 from visiglot.errors import DataError, ImageError
 from visiglot.types import ImageRef
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 """Of the files that are taken from a folder; a file that is named itself may be called anything."""
 
 CARD_SIDE = 320
 """Pixels of the longer side of a picture on a page."""
+
+CARD_GAP = 8
+"""Pixels between pictures that stand side by side."""
+
+DATA = "data:"
+"""What data URLs begin with."""
+
+DATA_HINT = "Write data:image/png;base64, and then the file's bytes in base64."
+URL = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 
 
 def find_pictures(arguments: Sequence[str]) -> list[ImageRef]:
@@ -52,6 +62,45 @@ def _expand(argument: str) -> list[Path]:
     raise DataError(f"there is no picture {path}", hint="Give a file, a folder, or a pattern in quotes ('pics/*.png').")
 
 
+def picture_of(text: str) -> ImageRef:
+    """A picture that a row of stdin names: a path, or its bytes as a data URL, which is then called by their hash.
+
+    Raises:
+        DataError: a URL of another kind, or a broken one.
+    """
+    if is_data_url(text):
+        data = _data_of(text[len(DATA) :])
+        return ImageRef(f"{DATA}{hashlib.sha256(data).hexdigest()[:12]}", data=data)
+    if URL.match(text):
+        raise DataError(
+            f"the picture {_short(text)} is no file; nothing is fetched",
+            hint="Save it first, or give its bytes as a data URL.",
+        )
+    path = Path(text).expanduser()
+    return ImageRef(path.as_posix(), path=path)
+
+
+def is_data_url(text: str) -> bool:
+    return text[: len(DATA)].lower() == DATA
+
+
+def _data_of(url: str) -> bytes:
+    """The bytes of a data URL (RFC 2397) less its scheme."""
+    head, comma, body = url.partition(",")
+    if not comma:
+        raise DataError(f"the data URL data:{_short(url)} has no comma before its data", hint=DATA_HINT)
+    if not head.lower().endswith(";base64"):
+        return unquote_to_bytes(body)
+    try:
+        return base64.b64decode(unquote_to_bytes(body), validate=True)
+    except ValueError as error:
+        raise DataError(f"the data URL data:{_short(url)} is no base64: {error}", hint=DATA_HINT) from error
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
 def refuse_foreign_page(path: Path) -> None:
     """Let a page replace an older page of ours, and nothing else.
 
@@ -64,15 +113,26 @@ def refuse_foreign_page(path: Path) -> None:
         raise DataError(f"{path} is there already and is no page of Visiglot's", hint="Name another --sheet.")
 
 
-def card_image(ref: ImageRef) -> bytes | None:
-    """The picture as a small PNG for a page; None when it can't be read (its row says why)."""
-    from visiglot.data.images import load_image
+def card_image(*refs: ImageRef) -> bytes | None:
+    """Pictures side by side as one small PNG for a page; None for none, or if one can't be read (its row says why)."""
+    from PIL import Image
+
+    from visiglot.images import load_image
 
     try:
-        picture = load_image(ref)
+        pictures = [load_image(ref) for ref in refs]
     except ImageError:
         return None
-    picture.thumbnail((CARD_SIDE, CARD_SIDE))
+    for picture in pictures:
+        picture.thumbnail((CARD_SIDE, CARD_SIDE))
+    if not pictures:
+        return None
+    width = sum(picture.width for picture in pictures) + CARD_GAP * (len(pictures) - 1)
+    card = Image.new("RGB", (width, max(picture.height for picture in pictures)), "white")
+    left = 0
+    for picture in pictures:
+        card.paste(picture, (left, 0))
+        left += picture.width + CARD_GAP
     file = BytesIO()
-    picture.save(file, "PNG", optimize=True)
+    card.save(file, "PNG", optimize=True)
     return file.getvalue()

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from visiglot.errors import PromptError
+from visiglot.prompts import with_images
 from visiglot.types import ImageSlot
 
-IMAGE, LANGUAGE = "{image}", "{language}"
+LANGUAGE = "{language}"
 ANSWER_IN = " Answer in {language}."
 
 
-def caption_prompt() -> str:
-    """The prompt that models of the built-in recipes learn to caption with."""
+def caption_prompt(config: Any = None) -> str:
+    """What a model is asked for a caption: what its config says, else what models of the built-in recipes learn."""
     from visiglot.data.nano.prompts import load_prompts
 
-    return load_prompts()["caption"].english[0]
+    own = getattr(config, "caption_prompt", None)
+    return load_prompts()["caption"].english[0] if own is None else str(own)
 
 
-def content(prompt: str, language: str | None) -> tuple[str | ImageSlot, ...]:
-    """A user turn about one picture.
+def content(
+    prompt: str, language: str | None, pictures: int = 1, *, image_first: bool = False
+) -> tuple[str | ImageSlot, ...]:
+    """A user turn about pictures.
 
     Args:
-        prompt: {language} stands for the language's name; {image} for the picture, which stands last otherwise.
+        prompt: {language} stands for the language's name; {image} for a picture, see `with_images`.
         language: English name; None when no language is asked for.
-
-    A space before the picture goes, see `visiglot.data.nano.prompts.fill`.
+        image_first: where one picture stands that the prompt doesn't place: before the words, or after them.
 
     Raises:
-        PromptError: {image} stands there twice, or {language} although no language is asked for.
+        PromptError: the prompt places another number of pictures, or has {language} although none is asked for.
     """
-    if prompt.count(IMAGE) > 1:
-        raise PromptError(
-            f"the prompt has {IMAGE} {prompt.count(IMAGE)} times, and one picture to show: {prompt!r}",
-            hint="Keep one, or none: the picture then stands last.",
-        )
     if language is None and LANGUAGE in prompt:
         raise PromptError(
             f"the prompt has {LANGUAGE}, but no language is asked for: {prompt!r}",
             hint="Name some with --languages, or write the language's name into the prompt.",
         )
     words = prompt if language is None else prompt.replace(LANGUAGE, language)
-    before, _, after = words.partition(IMAGE)
-    return tuple(part for part in (before.rstrip(" "), ImageSlot(0), after) if part != "")
+    return with_images(words, pictures, first=image_first)

@@ -20,6 +20,10 @@ class Section(BaseModel):
 # --- model -----------------------------------------------------------------------------------------------------------
 
 
+WEIGHTS_FILES = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
+"""How the names of single files of weights end: such a file has no config, which is given beside it."""
+
+
 class PartSource(Section):
     """Where a part of the model comes from: existing weights (`from`), or a new one built by `config`."""
 
@@ -36,7 +40,7 @@ class PartSource(Section):
     def _has_one_source(self) -> PartSource:
         if self.from_ is None and self.config is None:
             raise ValueError("needs `from` (existing weights) or `config` (a new part)")
-        if self.from_ is not None and self.config is not None:
+        if self.from_ is not None and self.config is not None and not self.from_.endswith(WEIGHTS_FILES):
             raise ValueError("has both `from` and `config`; keep one")
         return self
 
@@ -81,6 +85,9 @@ class LanguageModelSection(PartSource):
     tokenizer: str | TokenizerSection | None = Field(
         None, description="folder or hub id, or {vocabulary: N} to train one; default: the model's own"
     )
+    adapter: str | None = Field(
+        None, description="folder, hub id or file of low-rank layers that were saved apart from the language model"
+    )
 
 
 class PromptSection(Section):
@@ -88,6 +95,10 @@ class PromptSection(Section):
 
     template: str | None = Field(None, description="a row of the template table; default: the LLM family's")
     max_length: int = Field(256, ge=8, description="tokens a row may have, image tokens included")
+    image_first: bool = Field(False, description="pictures stand before a prompt that doesn't say where, as in BLIP-2")
+    caption: str | None = Field(
+        None, description="what `caption` asks, with {language}; default: what the built-in recipes train"
+    )
 
 
 class ModelSection(Section):

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol
 
 from visiglot.errors import VisiglotError
 from visiglot.evaluate.benchmark import Settings
-from visiglot.types import Example, ImageRef, Sample, VisionFeatures
+from visiglot.types import Example, ImageRef
 
 if TYPE_CHECKING:
-    from visiglot.models.decode import Row
     from visiglot.models.processor import VisiglotProcessor
     from visiglot.models.vlm import VisionLanguageModel
-
-PICTURES_PER_PASS = 32
 
 
 class Answerer(Protocol):
@@ -62,90 +59,25 @@ class ModelAnswerer:
         fingerprint: str | None = None,
         max_batch_tokens: int,
     ) -> None:
-        self._model = model.eval()
-        self._processor = processor
-        self._spec = processor.spec()
-        self._max_batch_tokens = max_batch_tokens
+        from visiglot.models.answer import Answering
+
+        self._answering = Answering(model.eval(), processor, max_batch_tokens=max_batch_tokens)
+        self.device = str(model.device)
         self.name = name
         self.fingerprint = fingerprint or fingerprint_model(model, processor)
 
-    @property
-    def device(self) -> str:
-        return str(self._model.device)
-
     def answer(self, examples: Sequence[Example], settings: Settings) -> Iterator[tuple[int, str | VisiglotError]]:
-        """Answers in the order in which rows finish; errors of reading and rendering come first.
+        """Answers in the order in which they finish.
 
         A picture that can't be read, or an example that is too long, costs only the examples that it stands in.
         """
-        from visiglot.models.decode import Decoding, Row
-        from visiglot.render import render
+        from visiglot.models.answer import Request
+        from visiglot.models.decode import Decoding
 
         decoding = Decoding(**asdict(settings))
-        samples: dict[int, Sample] = {}
-        for index, example in enumerate(examples):
-            try:
-                samples[index] = render(example, self._spec, complete=True)
-            except VisiglotError as error:
-                yield index, error
-        encoded = self._encode({picture_id(ref): ref for sample in samples.values() for ref in sample.images})
-        shared: dict[tuple[str, ...], VisionFeatures | None] = {(): None}
-        rows: list[Row] = []
-        for index, sample in samples.items():
-            pictures = tuple(map(picture_id, sample.images))
-            failed = next((found for one in pictures if isinstance(found := encoded[one], VisiglotError)), None)
-            if failed is not None:
-                yield index, failed
-                continue
-            if pictures not in shared:
-                shared[pictures] = _join([f for one in pictures if isinstance(f := encoded[one], VisionFeatures)])
-            rows.append(Row(str(index), sample, shared[pictures], decoding))
-        yield from self._generate(rows)
-
-    def _encode(self, refs: Mapping[str, ImageRef]) -> dict[str, VisionFeatures | VisiglotError]:
-        """By the picture's id: its features ([1, N, Dv]), or why it can't be read."""
-        import torch
-
-        from visiglot.data.images import load_image
-
-        found: dict[str, VisionFeatures | VisiglotError] = {}
-        ids = list(refs)
-        for start in range(0, len(ids), PICTURES_PER_PASS):
-            pictures = {}
-            for one in ids[start : start + PICTURES_PER_PASS]:
-                try:
-                    pictures[one] = load_image(refs[one])
-                except VisiglotError as error:
-                    found[one] = error
-            if not pictures:
-                continue
-            pixels = self._processor.pixel_values(list(pictures.values())).to(self._model.device)
-            with torch.no_grad():
-                features = self._model.encode_images(pixels)
-            for i, one in enumerate(pictures):
-                found[one] = VisionFeatures(features.patches[i : i + 1], features.pooled[i : i + 1], features.grid)
-        return found
-
-    def _generate(self, rows: Sequence[Row]) -> Iterator[tuple[int, str | VisiglotError]]:
-        """Answers to `rows`. When a batch fails, its halves are tried, so that one bad row costs only itself."""
-        from visiglot.models.decode import generate
-
-        waiting = {row.key: row for row in rows}
-        failure: VisiglotError | None = None
-        try:
-            for key, answer in generate(self._model, self._processor, rows, max_batch_tokens=self._max_batch_tokens):
-                del waiting[key]
-                yield int(key), answer.text.strip()
-        except VisiglotError as error:
-            failure = error
-        left = list(waiting.values())
-        if len(rows) == 1 and left:
-            yield int(left[0].key), failure or VisiglotError("the decoder gave no answer")
-        elif left:
-            middle = (len(left) + 1) // 2 if failure is not None else len(left)
-            assert failure is not None or len(left) < len(rows), "the decoder must answer some row or say why not"
-            yield from self._generate(left[:middle])
-            yield from self._generate(left[middle:])
+        requests = [Request(str(index), example, decoding) for index, example in enumerate(examples)]
+        for key, found in self._answering.answer(requests):
+            yield int(key), found if isinstance(found, VisiglotError) else found.text
 
 
 def error_line(error: VisiglotError) -> str:
@@ -178,14 +110,3 @@ def fingerprint_model(model: VisionLanguageModel, processor: VisiglotProcessor) 
         told.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         told.update(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return told.hexdigest()
-
-
-def _join(features: Sequence[VisionFeatures]) -> VisionFeatures:
-    """Several pictures' features as one: [n, N, Dv]."""
-    import torch
-
-    if len(features) == 1:
-        return features[0]
-    return VisionFeatures(
-        torch.cat([f.patches for f in features]), torch.cat([f.pooled for f in features]), features[0].grid
-    )

@@ -38,7 +38,7 @@ def keep_pictures(examples: Sequence[Example], out: Path) -> None:
     Raises:
         VisiglotError: a copy can't be written.
     """
-    from visiglot.data.images import load_image
+    from visiglot.images import load_image
 
     refs: dict[str, dict[str, ImageRef]] = {}
     for example in examples:

@@ -1,33 +1,37 @@
-"""Assembling a model from its parts, and loading a whole one."""
+"""Assembling a model from its parts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import CONFIG_MAPPING, AutoImageProcessor, AutoTokenizer, BlipImageProcessorPil
+from transformers import AutoImageProcessor, BlipImageProcessorPil
+from transformers.initialization import no_init_weights
 
 from visiglot.config import ModelSection, TokenizerSection
-from visiglot.errors import CheckpointError, ConfigError, ModelError, UnknownNameError, VisiglotError
+from visiglot.errors import ConfigError, ModelError
 from visiglot.models import language_model as lm
 from visiglot.models.checkpoint import reading
-from visiglot.models.checkpoint.stock import load_config, load_stock, load_whole
-from visiglot.models.checkpoint.tensors import fill, load_tensors
+from visiglot.models.checkpoint.adapters import load_adapter
+from visiglot.models.checkpoint.formats import open_model
+from visiglot.models.checkpoint.stock import load_config, load_stock, load_tokenizer
+from visiglot.models.checkpoint.tensors import fill, part_of
+from visiglot.models.checkpoint.weights import is_weights_file
 from visiglot.models.config import VisiglotConfig
 from visiglot.models.connectors import CONNECTORS
 from visiglot.models.connectors.start import load_connector, match_scale
-from visiglot.models.device import pick_device
 from visiglot.models.families import family
+from visiglot.models.lora import inject_lora
 from visiglot.models.parts import count
 from visiglot.models.processor import IMAGE_TOKEN, VisiglotProcessor
 from visiglot.models.runs import resolve_model
 from visiglot.models.tokenizer import train_tokenizer
+from visiglot.models.values import config_of, from_values, token_ids
 from visiglot.models.vision import VisionEncoder, encoder_class, image_size_of, measure
-from visiglot.models.vlm import VisionLanguageModel, inject_lora
+from visiglot.models.vlm import VisionLanguageModel
 
 
 @dataclass
@@ -100,6 +104,8 @@ def build_model(
         languages=list(languages),
         template=section.prompt.template or family(llm.config.model_type).template,
         max_length=section.prompt.max_length,
+        caption_prompt=section.prompt.caption,
+        image_first=section.prompt.image_first,
     )
     with torch.device("meta"):
         model = VisionLanguageModel(config)
@@ -116,42 +122,9 @@ def build_model(
         template=config.template,
         max_length=config.max_length,
     )
+    model.processor = processor
     report.append(f"{tokens} image tokens a picture of {size} px ({num_patches} patches)")
     return Built(model, processor, report)
-
-
-def load_model(
-    name: str, *, device: str = "auto", dtype: str = "auto"
-) -> tuple[VisionLanguageModel, VisiglotProcessor]:
-    """A model with its processor, ready to answer.
-
-    A checkpoint must hold every weight of the model and no other.
-
-    Args:
-        name: `nano`, a run, a run or model folder, or a hub id.
-        device: auto (a GPU if there is one), cpu, cuda or cuda:n.
-        dtype: auto (as saved), fp32 or bf16.
-
-    Raises:
-        CheckpointError: there is no such model, it isn't one of Visiglot's, or a file of it is missing, broken or of
-            another model.
-        ModelError: there is no such device.
-        UnknownNameError: no such dtype.
-    """
-    target = pick_device(device)
-    where = resolve_model(name)
-    config = load_config(where)
-    if not isinstance(config, VisiglotConfig):
-        raise CheckpointError(
-            f"{where} is a {config.model_type!r} model, not one of Visiglot's",
-            hint="Name its parts in a recipe (model.vision.from, model.language_model.from) and train a connector.",
-        )
-    dtypes = {"auto": "auto", "fp32": torch.float32, "bf16": torch.bfloat16}
-    if dtype not in dtypes:
-        raise UnknownNameError("dtype", dtype, dtypes)
-    model: VisionLanguageModel = load_whole(VisionLanguageModel, where, dtype=dtypes[dtype])
-    processor = _load_processor(where)
-    return model.to(target).eval(), processor
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -166,25 +139,41 @@ def _vision(section: ModelSection, report: list[str]) -> tuple[VisionEncoder, An
         report.append(f"vision: {type(encoder.model).__name__}, new, {_size(encoder)}")
         return encoder, None
     where = resolve_model(source.from_)
-    config = load_config(where)
     said: list[str] = []
-    if isinstance(config, VisiglotConfig):
-        encoder = VisionEncoder(config.vision_config, source.layer)
-        fill(encoder, load_tensors(where, "vision."), where)
-        image_processor = _load_processor(where).image_processor
+    if is_weights_file(where):
+        config = config_of("model.vision", source.config)
+        encoder = _filled_encoder(config, source.layer, where)
+        image_processor = None
+    elif (opened := open_model(where)) is not None:
+        config = opened.config
+        encoder = _filled_encoder(config.vision_config, source.layer, where)
+        image_processor = opened.format.image_processor(where, config)
     else:
+        config = load_config(where)
         inner = config.to_dict().get("vision_config") and config.vision_config
         encoder = VisionEncoder(inner or config, source.layer)
         encoder.model, said = load_stock(encoder_class(inner or config), where, inner)
-        with reading(f"{where}: its preprocessing"):
-            try:
-                image_processor = AutoImageProcessor.from_pretrained(where)
-            except OSError:
-                image_processor = None
-                said.append("states no preprocessing, so the recipe's or the plain one is used")
+        image_processor = _own_image_processor(where, said)
     said += _to_float32(encoder, encoder.model.config, config)
     report.append("; ".join([f"vision: {type(encoder.model).__name__} from {source.from_}, {_size(encoder)}", *said]))
     return encoder, image_processor
+
+
+def _filled_encoder(config: Any, layer: int, where: str) -> VisionEncoder:
+    with no_init_weights():
+        encoder = VisionEncoder(config, layer)
+    fill(encoder, part_of(where, "vision."), where)
+    return encoder
+
+
+def _own_image_processor(where: str, said: list[str]) -> Any:
+    """The preprocessing of a stock encoder; None, which is said, when it states none."""
+    with reading(f"{where}: its preprocessing"):
+        try:
+            return AutoImageProcessor.from_pretrained(where)
+        except OSError:
+            said.append("states no preprocessing, so the recipe's or the plain one is used")
+            return None
 
 
 def _language_model(
@@ -195,23 +184,31 @@ def _language_model(
     lora = None
     tokenizer = _tokenizer(section, where, texts, report)
     if where is None:
-        config = config_of("model.language_model", source.config, _token_ids(tokenizer))
+        config = config_of("model.language_model", source.config, token_ids(tokenizer))
         with from_values("model.language_model.config"):
             llm = lm.build_llm(config)
         report.append(f"language_model: {type(llm).__name__}, new, {_size(llm)}")
         return llm, tokenizer, None
-    config = load_config(where)
     said: list[str] = []
-    if isinstance(config, VisiglotConfig):
-        llm = lm.build_llm(config.text_config)
-        lora = config.lora
+    opened = None if is_weights_file(where) else open_model(where)
+    if opened is not None:
+        config, lora = opened.config, opened.config.lora
+        with no_init_weights():
+            llm = lm.build_llm(config.text_config)
+        llm.tie_weights()
         if lora is not None:
             inject_lora(llm, lora)
-        fill(llm, load_tensors(where, "language_model."), where)
+        fill(llm, part_of(where, "language_model."), where)
     else:
+        config = load_config(where)
         llm, said = load_stock(lm.llm_class(config), where)
     said += _to_float32(llm, llm.config, config)
     report.append("; ".join([f"language_model: {type(llm).__name__} from {source.from_}, {_size(llm)}", *said]))
+    if source.adapter is not None:
+        if lora is not None:
+            raise ConfigError("model.language_model", [f"adapter: {source.from_} has low-rank layers already"])
+        lora, line = load_adapter(llm, resolve_model(source.adapter))
+        report.append(line)
     return llm, tokenizer, lora
 
 
@@ -231,63 +228,7 @@ def _tokenizer(
             "model.language_model",
             ["tokenizer: is missing; a new language model needs a folder, a hub id or {vocabulary: N}"],
         )
-    with reading(f"{folder}: its tokenizer"):
-        return AutoTokenizer.from_pretrained(folder)
-
-
-def _token_ids(tokenizer: Any) -> dict[str, Any]:
-    """What a new LLM's config takes from its tokenizer; T5's family starts answers from the padding token."""
-    return {
-        "vocab_size": len(tokenizer),
-        "pad_token_id": tokenizer.pad_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "bos_token_id": tokenizer.bos_token_id,
-        "decoder_start_token_id": tokenizer.pad_token_id,
-    }
-
-
-def config_of(where: str, values: dict[str, Any] | None, defaults: dict[str, Any] | None = None) -> Any:
-    """A Hugging Face config from a recipe's values; `defaults` fill the keys that the class has and nobody set."""
-    given = dict(values or {})
-    kind = given.pop("model_type", None)
-    if kind is None:
-        raise ConfigError(where, ["config.model_type: is missing; it names the Hugging Face config class"])
-    if kind not in CONFIG_MAPPING:
-        raise ConfigError(where, [str(UnknownNameError("model_type", kind, CONFIG_MAPPING.keys())).replace("\n", "; ")])
-    config_class = CONFIG_MAPPING[kind]
-    blank = config_class()
-    known = set(blank.to_dict())
-    if blank.is_encoder_decoder:
-        known.add("decoder_start_token_id")  # T5Config takes it without declaring it
-    unknown = [key for key in given if key not in known and key not in config_class.attribute_map]
-    if unknown:
-        problems = [str(UnknownNameError(f"key of {config_class.__name__}", key, known)) for key in unknown]
-        raise ConfigError(f"{where}.config", [problem.replace("\n", "; ") for problem in problems])
-    given = {key: value for key, value in (defaults or {}).items() if key in known} | given
-    with from_values(f"{where}.config"):
-        return config_class(**given)
-
-
-@contextmanager
-def from_values(where: str) -> Iterator[None]:
-    """Turn what a module raises at a recipe's values into ConfigError.
-
-    Config classes of transformers check little; a width of "abc" or -3 shows when layers are made, in as many kinds of
-    error as there are layers.
-
-    Raises:
-        ConfigError: at `where`.
-    """
-    try:
-        yield
-    except (UnknownNameError, ConfigError) as error:
-        raise ConfigError(where, [str(error).replace("\n", " ")]) from error
-    except VisiglotError:
-        raise
-    except Exception as error:
-        raise ConfigError(
-            where, [f"its values make no module: {' '.join(str(error).split()) or type(error).__name__}"]
-        ) from error
+    return load_tokenizer(folder)
 
 
 def _image_size(section: ModelSection, vision: VisionEncoder, image_processor: Any) -> int:
@@ -337,10 +278,3 @@ def _to_float32(module: nn.Module, config: Any, saved: Any) -> list[str]:
     return (
         [] if saved.dtype in (None, torch.float32) else [f"{str(saved.dtype).removeprefix('torch.')} kept as float32"]
     )
-
-
-def _load_processor(where: str) -> VisiglotProcessor:
-    """Raises CheckpointError."""
-    with reading(f"{where}: its processor"):
-        processor: VisiglotProcessor = VisiglotProcessor.from_pretrained(where)
-    return processor

@@ -26,6 +26,9 @@ class VisiglotConfig(PreTrainedConfig):  # type: ignore[misc]
         languages: FLORES-200 codes that the model was trained to answer in.
         template: row of the template table.
         max_length: tokens a row may have.
+        caption_prompt: what `caption` asks where the user names nothing else, with {language} in place; None: what the
+            built-in recipes train.
+        image_first: whether a picture stands before a prompt that doesn't say where; else it stands after it.
     """
 
     model_type = "visiglot"
@@ -44,6 +47,8 @@ class VisiglotConfig(PreTrainedConfig):  # type: ignore[misc]
     languages: list[str] | None = None
     template: str = "plain"
     max_length: int = 256
+    caption_prompt: str | None = None
+    image_first: bool = False
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:

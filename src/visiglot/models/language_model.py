@@ -40,6 +40,16 @@ def build_llm(config: Any) -> Any:
     return llm_class(config)._from_config(config)
 
 
+def settle_layout(config: Any) -> None:
+    """Make an LLM's config say whether it is an encoder-decoder, by what transformers has for it, in place.
+
+    Configs of whole models were written that call BLOOM an encoder-decoder. A family that is both keeps its word.
+    """
+    kinds = [type(config) in auto._model_mapping for auto in (AutoModelForCausalLM, AutoModelForSeq2SeqLM)]
+    if kinds[0] != kinds[1]:
+        config.is_encoder_decoder = kinds[1]
+
+
 def position_ids(attention_mask: Tensor) -> Tensor:
     """[R, L] positions that count real tokens only, so that padding on either side moves nothing."""
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)

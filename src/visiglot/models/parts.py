@@ -11,7 +11,9 @@ from torch import nn
 from visiglot.config import Mode, StageSection
 from visiglot.errors import ConfigError, nearest
 from visiglot.models import language_model as lm
-from visiglot.models.vlm import VisionLanguageModel, inject_lora
+from visiglot.models.lora import inject_lora
+from visiglot.models.quantize import refuse_quantized
+from visiglot.models.vlm import VisionLanguageModel
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,14 @@ def adapter_names(model: nn.Module) -> set[str]:
 
 
 def merge_lora(model: VisionLanguageModel) -> None:
-    """Add the low-rank layers' product to the weights they adapt and take the layers out, in place."""
+    """Add the low-rank layers' product to the weights they adapt and take the layers out, in place.
+
+    Raises:
+        ModelError: the model is quantised.
+    """
     from peft.tuners.lora import LoraLayer
 
+    refuse_quantized(model, "merged with its low-rank layers")
     for name, module in list(model.language_model.named_modules()):
         if isinstance(module, LoraLayer):
             module.merge()

@@ -34,6 +34,9 @@ class VisiglotProcessor(ProcessorMixin):  # type: ignore[misc]
         family: the LLM config's `model_type`.
         template: row of the template table.
         max_length: tokens a row may have, image tokens included.
+        bos_after_images: whether BOS follows the pictures that a prompt begins with, as in BLIP-2.
+        whole_turns: encode the words before and after a picture in one go, with `image_token` between them, which the
+            tokenizer must know; as LLaVA's processor does. Else each on its own.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class VisiglotProcessor(ProcessorMixin):  # type: ignore[misc]
         family: str = "",
         template: str = "plain",
         max_length: int = 256,
+        bos_after_images: bool = False,
+        whole_turns: bool = False,
     ) -> None:
         self.image_token = image_token
         self.image_token_id = image_token_id
@@ -55,6 +60,8 @@ class VisiglotProcessor(ProcessorMixin):  # type: ignore[misc]
         self.family = family
         self.template = template
         self.max_length = max_length
+        self.bos_after_images = bos_after_images
+        self.whole_turns = whole_turns
         super().__init__(image_processor, tokenizer)
 
     @property
@@ -92,7 +99,21 @@ class VisiglotProcessor(ProcessorMixin):  # type: ignore[misc]
             suffix_ids=(eos,) if seq2seq else (),
             end_ids=(eos,),
             max_length=max_length or self.max_length,
+            prefix_after_images=self.bos_after_images,
+            encode_around=self._encode_around if self.whole_turns else None,
         )
+
+    def _encode_around(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of the texts around pictures, encoded as one text with a placeholder for each picture."""
+        ids = self.tokenizer.encode(self.image_token.join(texts), add_special_tokens=False)
+        token = self.tokenizer.convert_tokens_to_ids(self.image_token)
+        runs: list[list[int]] = [[]]
+        for id_ in ids:
+            if id_ == token:
+                runs.append([])
+            else:
+                runs[-1].append(id_)
+        return runs
 
     def pixel_values(self, images: Sequence[Image]) -> Tensor:
         """Resized, normalised pictures: [I, 3, H, W] float32."""

@@ -19,9 +19,12 @@ from typing import Any
 import yaml
 
 from visiglot.config import cache_dir
+from visiglot.config.schema import WEIGHTS_FILES
 from visiglot.errors import CheckpointError, Notice, nearest
 
 MANIFEST = "manifest.json"
+FILES = (*WEIGHTS_FILES, ".yaml", ".yml")
+"""How files end that may stand for a model or a part of one."""
 HUB_ID = re.compile(r"^[\w][\w.-]*/[\w][\w.-]*$")
 SHIPPED: Mapping[str, str] = {"nano": "model", "nano-english": "english", "nano-lm": "lm"}
 """Names of the models that come with the package, and their folders there."""
@@ -102,15 +105,18 @@ def shipped_model(name: str) -> Path | None:
 def resolve_model(name: str) -> str:
     """The folder or hub id that `name` stands for, ready for `from_pretrained`.
 
-    In this order: a path, when it has a separator ("./nano", "runs/mine") or is "." or ".."; a run by its name; a model
-    that comes with the package; a folder of the working directory; a hub id. So a folder that happens to lie there
-    never replaces a run. A run that isn't finished doesn't hide a model of the package; a notice says so, once.
+    In this order: a file of weights, or a YAML file that names parts; a path, when it has a separator ("./nano",
+    "runs/mine") or is "." or ".."; a run by its name; a model that comes with the package; a folder of the working
+    directory; a hub id. So a folder that happens to lie there never replaces a run. A run that isn't finished doesn't
+    hide a model of the package; a notice says so, once.
 
     Raises:
         CheckpointError: nothing of the kind exists; says what was looked for.
     """
     path = Path(name).expanduser()
     bare = re.fullmatch(r"[\w.-]+", name) is not None and name not in (".", "..")
+    if path.name.endswith(FILES) and path.is_file():
+        return str(path)
     if not bare and path.is_dir():
         return str(model_folder(path))
     run = runs_dir() / name
@@ -177,12 +183,12 @@ def _notify(text: str) -> None:
 
 
 def model_folder(path: Path) -> Path:
-    """The folder with config.json below a model, checkpoint or run folder.
+    """The folder with config.json below a model, checkpoint or run folder; an adapter's own folder.
 
     Raises:
         CheckpointError: there is none.
     """
-    if (path / "config.json").is_file():
+    if (path / "config.json").is_file() or (path / "adapter_config.json").is_file():
         return path
     if (path / "model" / "config.json").is_file():
         return path / "model"

@@ -21,11 +21,22 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from visiglot.errors import ModelError, PromptError
+from visiglot.errors import PromptError
 from visiglot.models import language_model as lm
-from visiglot.models.checkpoint.tensors import is_stock, load_tensors
+from visiglot.models.checkpoint.foreign import LoadReport, settle_generation, state_of
+from visiglot.models.checkpoint.tensors import (
+    fill,
+    load_tensors,
+    opened_model,
+    own_state,
+    refuse_misfits,
+    refuse_other_shapes,
+)
 from visiglot.models.config import VisiglotConfig
 from visiglot.models.connectors import CONNECTORS, Connector
+from visiglot.models.lora import inject_lora
+from visiglot.models.prompting import Prompting
+from visiglot.models.quantize import refuse_quantized
 from visiglot.models.vision import VisionEncoder
 from visiglot.types import IGNORE, Batch, Layout, TextContext, VisionFeatures
 
@@ -50,7 +61,7 @@ class TargetStates:
     rows: Tensor
 
 
-class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
+class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
     """A vision encoder, a connector and an LLM.
 
     `vision.model` and `language_model` are stock transformers modules with their own key names; low-rank layers, when
@@ -65,6 +76,7 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
     _supports_flash_attn = True
     _supports_attention_backend = True
     input_modalities: ClassVar[tuple[str, ...]] = ("image", "text")
+    load_report: LoadReport | None = None
 
     def __init__(self, config: VisiglotConfig) -> None:
         super().__init__(config)
@@ -83,23 +95,45 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
 
     @classmethod
     def from_pretrained(cls, where: Any, *args: Any, **kwargs: Any) -> Any:
-        """transformers' own; parts that a folder shares with others are read from there, matrices in 8 bits unpacked.
+        """A model of ours, or of one of the table of formats (BLIP-2, mBLIP, LLaVA), by transformers' own loading.
+
+        Weights are read one at a time, straight into the model, so that loading takes hardly more memory than they do.
+        Parts that a folder shares with others are read from there, matrices in 8 bits unpacked. `load_report` says what
+        became of the tensors of another format.
+
+        Args:
+            where: a model folder or a hub id; None with transformers' own `config` and `state_dict`.
+            fp32_parts: parts ("connector", "vision") that are kept in float32 whatever `dtype` is.
 
         Raises:
-            CheckpointError: a shared part isn't there, or isn't what was shared.
+            CheckpointError: there is no such model, a shared part isn't there or isn't what was shared, or a tensor is
+                missing or fits nowhere.
         """
-        if where is None or is_stock(where):
+        fp32_parts = kwargs.pop("fp32_parts", ())
+        if where is None:
             return super().from_pretrained(where, *args, **kwargs)
-        if not isinstance(kwargs.get("config"), VisiglotConfig):
-            kwargs["config"] = VisiglotConfig.from_pretrained(where)
-        return super().from_pretrained(None, *args, **{**kwargs, "state_dict": load_tensors(str(where), "")})
+        opened = opened_model(str(where))
+        foreign = opened.kind != "visiglot"
+        state, report = state_of(opened) if foreign else (own_state(str(where)), None)
+        kwargs = {"config": opened.config, **kwargs, "state_dict": state, "ignore_mismatched_sizes": True}
+        model, info = super().from_pretrained(None, *args, **{**kwargs, "output_loading_info": True})
+        refuse_other_shapes(str(where), info["mismatched_keys"])
+        settle_generation(opened, model)
+        if foreign:
+            refuse_misfits(str(where), list(info["missing_keys"]), list(info["unexpected_keys"]))
+        model.load_report = report
+        model.name_or_path = str(where)
+        for part in fp32_parts:
+            fill(getattr(model, part).float(), load_tensors(str(where), f"{part}."), str(where))
+        return (model, info) if kwargs.get("output_loading_info") else model
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
         """transformers' own, but tensors keep the names that the modules have.
 
         By default it writes some families (ViT, DINOv2) under names of older versions, which only a whole model finds
-        again, not a recipe that takes one part of it.
+        again, not a recipe that takes one part of it. A quantised model can't be saved (ModelError).
         """
+        refuse_quantized(self, "saved")
         super().save_pretrained(save_directory, **{"save_original_format": False, **kwargs})
 
     @property
@@ -342,34 +376,3 @@ class VisionLanguageModel(PreTrainedModel):  # type: ignore[misc]
 def before_labels(labels: Tensor) -> Tensor:
     """[R, L] True before a row's first supervised token; all of a row without one."""
     return (labels != IGNORE).cumsum(1) == 0
-
-
-def inject_lora(llm: Any, lora: dict[str, Any]) -> None:
-    """Put low-rank layers into an LLM, in place (peft).
-
-    Args:
-        lora: {"rank", "alpha", "dropout", "targets": last names of linear layers}.
-
-    Raises:
-        ModelError: a target matches no layer.
-    """
-    from peft import LoraConfig, inject_adapter_in_model
-
-    present = set(lm.linear_targets(llm))
-    missing = [target for target in lora["targets"] if target not in present]
-    if missing:
-        raise ModelError(
-            f"lora: no linear layer of {type(llm).__name__} is called {', '.join(map(repr, missing))}",
-            hint=f"Its linear layers: {', '.join(sorted(present))}.",
-        )
-    head = llm.get_output_embeddings()
-    head_name = next((name for name, module in llm.named_modules() if module is head), None)
-    config = LoraConfig(
-        r=lora["rank"],
-        lora_alpha=lora["alpha"],
-        lora_dropout=lora["dropout"],
-        target_modules=list(lora["targets"]),
-        exclude_modules=None if head_name is None else [head_name],
-        bias="none",
-    )
-    inject_adapter_in_model(config, llm)

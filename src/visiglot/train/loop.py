@@ -25,13 +25,14 @@ from visiglot.config import Recipe, cache_dir
 from visiglot.data.ledger import Ledger
 from visiglot.errors import CheckpointError, ConfigError, TrainingError
 from visiglot.files import write_text
-from visiglot.models.build import build_model, load_model
+from visiglot.memory import release_memory
+from visiglot.models.build import build_model
+from visiglot.models.load import load_model
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.runs import Position
 from visiglot.models.vlm import VisionLanguageModel
 from visiglot.train.checkpoint import owned
 from visiglot.train.feed import split_rows, to_device
-from visiglot.train.memory import release_memory
 from visiglot.train.optimiser import build_optimiser
 from visiglot.train.precision import build_accelerator
 from visiglot.train.resume import Run, open_run

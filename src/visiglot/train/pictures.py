@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from visiglot.config import AugmentationSection
-from visiglot.data.images import load_image
 from visiglot.errors import ImageError
+from visiglot.images import load_image
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.train.augment import augment
 from visiglot.types import ImageRef

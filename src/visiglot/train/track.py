@@ -17,8 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from visiglot.errors import CheckpointError
 from visiglot.files import split_lines, write_text
+from visiglot.memory import peak_memory_mb
 from visiglot.models.runs import Position
-from visiglot.train.memory import peak_memory_mb
 from visiglot.types import IGNORE, Batch
 
 SHOWN = 4

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,16 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(cache: Path) -> Run:
-    """`run("train", "nano")`: the command's result; an error that isn't turned into a sentence is raised."""
+    """`run("train", "nano")`: the command's result; an error that isn't turned into a sentence is raised.
 
-    def invoke(*arguments: object) -> Result:
-        return CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    With `stdin=rows` the command reads those, a JSON object a line; a text stands as it is.
+    """
+
+    def invoke(*arguments: object, stdin: Sequence[object] | None = None) -> Result:
+        lines = [row if isinstance(row, str) else json.dumps(row) for row in stdin or ()]
+        return CliRunner().invoke(
+            app, [str(argument) for argument in arguments], input="\n".join(lines), catch_exceptions=False
+        )
 
     return invoke
 

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tiny import build_tiny
 from tests.unit.cli.conftest import Run
 from typer.testing import Result
 
 from visiglot.cli.pictures import find_pictures
 from visiglot.cli.prompts import caption_prompt, content
+from visiglot.cli.questions import Generation, Questioner, Task
 from visiglot.data.nano.prompts import fill, load_prompts
 from visiglot.languages import sets
 from visiglot.types import ImageSlot
@@ -166,6 +169,130 @@ def test_a_sheet_shows_every_picture_with_its_texts(run: Run, tiny_model: Path, 
     assert "no picture format that is read" in page
 
 
+def test_a_sheet_says_language_and_direction_of_right_to_left_texts(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    sheet = tmp_path / "sheet.html"
+    caption(run, tiny_model, pictures / "a.png", "-l", "ar,he,ur,de", "--sheet", sheet)
+    page = sheet.read_text(encoding="utf-8")
+    texts = re.findall(r'<span lang="(\w+)" dir="(\w+)">[^<]+</span>', page)
+    assert texts == [(code, "auto") for code in ("ar", "he", "ur", "de")]
+
+
+def test_the_model_s_own_prompt_and_place_of_the_picture_are_taken(run: Run, pictures: Path, tmp_path: Path) -> None:
+    built = build_tiny()
+    built.model.config.caption_prompt = "Describe the image in {language}."
+    built.model.config.image_first = True
+    built.model.save_pretrained(tmp_path / "model")
+    built.processor.save_pretrained(tmp_path / "model")
+    out = tmp_path / "captions.jsonl"
+    caption(run, tmp_path / "model", pictures / "a.png", "-l", "de", "-o", out)
+    prompt = "{image}Describe the image in {language}."
+    caption(run, tmp_path / "model", pictures / "a.png", "-l", "de", "-o", out, "--prompt", prompt)
+    (row,) = rows_of(out)  # the same question, so the same row
+    assert row["prompt"] == "Describe the image in German."
+    caption(run, tmp_path / "model", pictures / "a.png", "-l", "de", "-o", out, "--prompt", "{language}: {image}")
+    assert [row["prompt"] for row in rows_of(out)] == ["Describe the image in German.", "German:"]
+
+
+@pytest.mark.parametrize("option", ["--dry-run", "--resume"])
+def test_all_languages_of_a_model_that_lists_none_are_an_error_that_says_so(
+    run: Run, pictures: Path, tmp_path: Path, option: str
+) -> None:
+    built = build_tiny()
+    built.model.config.languages = []
+    built.model.save_pretrained(tmp_path / "model")
+    built.processor.save_pretrained(tmp_path / "model")
+    result = caption(run, tmp_path / "model", pictures / "a.png", option)
+    assert result.exit_code == 2
+    assert "card lists no languages" in result.stderr
+    assert caption(run, tmp_path / "model", pictures / "a.png", "-l", "de", option).exit_code == 0
+
+
+def test_what_is_drawn_depends_on_the_question_and_the_seed_alone(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    (pictures / "bad.jpg").unlink()
+    drawn = ("-l", "de,sw", "--temperature", 3, "--max-new-tokens", 8, "--device", "cpu", "-m", tiny_model)
+    out = tmp_path / "captions.jsonl"
+    assert run("caption", pictures, *drawn, "-o", out).exit_code == 0
+    whole = {(row["image"], row["language"]): row["text"] for row in rows_of(out)}
+    assert len(set(whole.values())) == 4
+    line, *_ = out.read_text(encoding="utf-8").splitlines(keepends=True)
+    out.write_text(line, encoding="utf-8")
+    for options in ((), ("--no-resume", "--batch-tokens", 1)):  # resumed, and each alone
+        run("caption", pictures, *drawn, "-o", out, *options)
+        assert {(row["image"], row["language"]): row["text"] for row in rows_of(out)} == whole
+    run("caption", pictures, *drawn, "-o", out, "--seed", 1)
+    assert {(row["image"], row["language"]): row["text"] for row in rows_of(out)} != whole
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"beams": 2},
+        {"max_new_tokens": 5},
+        {"beams": 2, "length_penalty": 2.0},
+        {"repetition_penalty": 1.5},
+        {"temperature": 1.0},
+        {"temperature": 1.0, "seed": 1},
+        {"temperature": 1.0, "top_p": 0.5},
+        {"temperature": 1.0, "top_k": 5},
+    ],
+)
+def test_every_setting_is_part_of_the_id(pictures: Path, changed: dict[str, Any]) -> None:
+    def row_id(values: dict[str, Any], fingerprint: str = "weights") -> str:
+        task = Task(None, "de", Generation(**({"beams": 1, "max_new_tokens": 4} | values)), caption=True)
+        questioner = Questioner(task, "Caption:", card=(), image_first=False, fingerprint=fingerprint)
+        ((question,),) = (
+            group.questions for group in questioner.about_pictures(find_pictures([str(pictures / "a.png")]))
+        )
+        return question.asked.id
+
+    *fewer, _ = changed.items()
+    assert len({row_id({}), row_id(changed), row_id(dict(fewer)), row_id(changed, "others")}) == (4 if fewer else 3)
+    assert row_id({"seed": 1}) == row_id({})  # nothing is drawn
+
+
+def test_how_the_model_is_loaded_is_part_of_the_id(run: Run, tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    ids = set()
+    ways: tuple[tuple[str, ...], ...] = (
+        (),
+        ("--dtype", "bf16"),
+        ("--dtype", "bf16", "--fp32-parts", "connector"),
+        ("--quantize", "int8"),
+        ("--quantize", "int8", "--quantize-parts", "all"),
+    )
+    for way in ways:
+        out = tmp_path / f"{'-'.join(way)}.jsonl"
+        result = caption(run, tiny_model, pictures / "a.png", "-l", "de", "-o", out, *way)
+        assert result.exit_code == 0
+        assert ("int8" in result.stderr) == ("int8" in way)
+        ids.update(row["id"] for row in rows_of(out))
+    assert len(ids) == len(ways)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--quantize", "int7"), "no such quantisation: 'int7'"),
+        (("--quantize", "int8", "--quantize-parts", "vision"), "no such choice of parts to quantise: 'vision'"),
+        (("--fp32-parts", "connectr"), "no such part: 'connectr'"),
+        (("--length-penalty", 2), "--length-penalty: it weighs beams"),
+        (("--top-p", 0.5), "--top-p: it cuts what is drawn"),
+        (("--top-k", 5), "--top-k: it cuts what is drawn"),
+        (("--temperature", 1, "--beams", 2), "temperature: 1.0 samples, which 2 beams can't"),
+        (("--repetition-penalty", 0), "repetition_penalty: must be above 0"),
+    ],
+)
+def test_an_option_that_would_be_ignored_or_cannot_be_is_refused_before_a_model_is_loaded(
+    run: Run, pictures: Path, options: tuple[object, ...], said: str
+) -> None:
+    result = run("caption", pictures / "a.png", "-m", "no-such-model", *options)
+    assert result.exit_code == 2
+    assert said in result.stderr
+
+
 def test_ask_without_languages_asks_once_as_it_is(run: Run, tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
     out = tmp_path / "answers.jsonl"
     run("ask", pictures / "a.png", "-p", "Is it {red}?", "-m", tiny_model, "-o", out, "--max-new-tokens", 2)
@@ -252,7 +379,7 @@ def test_a_page_replaces_a_page_and_nothing_else(run: Run, tiny_model: Path, pic
 def test_a_dry_run_counts_rows_and_writes_nothing(
     run: Run, tiny_model: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("visiglot.models.build.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("visiglot.models.load.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
     out = tmp_path / "captions.jsonl"
     result = caption(run, tiny_model, pictures, "-l", "all", "-o", out, "--dry-run", "--seed", 3)
     assert result.exit_code == 0
@@ -278,7 +405,7 @@ def test_a_prompt_that_cannot_be_filled_is_refused_before_a_model_is_loaded(
 
 
 def test_no_more_than_the_limit_is_read_of_a_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from visiglot.data import images
+    from visiglot import images
     from visiglot.errors import ImageError
     from visiglot.types import ImageRef
 

@@ -90,7 +90,7 @@ def test_a_prediction_file_made_anywhere_is_scored(run: Run, toy: str, tmp_path:
 def test_a_dry_run_counts_rows_and_loads_no_model(
     run: Run, toy: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("visiglot.models.build.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("visiglot.models.load.load_model", lambda *_, **__: pytest.fail("a model was loaded"))
     out = tmp_path / "evaluation"
     result = evaluate(run, tiny_model, "--languages", "all", "--limit", 2, "--out", out, "--dry-run")
     assert result.exit_code == 0

@@ -11,6 +11,20 @@ from tests.unit.cli.conftest import Run
 
 from visiglot.cli import app
 
+GENERATION = (
+    "--beams",
+    "--max-new-tokens",
+    "--length-penalty",
+    "--repetition-penalty",
+    "--temperature",
+    "--top-p",
+    "--top-k",
+    "--seed",
+    "--batch-tokens",
+    "--fp32-parts",
+    "--quantize",
+    "--quantize-parts",
+)
 GRAMMAR = {
     "train": ("--out", "--resume", "--fresh", "--device", "--dry-run", "--seed"),
     "evaluate": (
@@ -31,14 +45,25 @@ GRAMMAR = {
         "--languages",
         "--out",
         "--sheet",
-        "--beams",
-        "--max-new-tokens",
         "--prompt",
         "--device",
         "--dtype",
         "--resume",
+        *GENERATION,
     ),
-    "ask": ("--prompt", "--model", "--languages", "--out", "--sheet", "--device", "--dtype", "--resume"),
+    "ask": ("--prompt", "--model", "--languages", "--out", "--sheet", "--device", "--dtype", "--resume", *GENERATION),
+    "export": (
+        "--to",
+        "--out",
+        "--languages",
+        "--text",
+        "--frequencies",
+        "--dtype",
+        "--scores",
+        "--push-to-hub",
+        "--public",
+        "--dry-run",
+    ),
     "report": ("--out",),
     "data nano": ("--packages", "--force"),
     "data check": ("--languages", "--limit", "--sheet"),

@@ -166,18 +166,20 @@ def answerer() -> ModelAnswerer:
 
 
 def test_a_model_answers_every_example_and_reads_each_picture_once(
-    answerer: ModelAnswerer, toy: Benchmark, out: Path, monkeypatch: pytest.MonkeyPatch
+    toy: Benchmark, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from visiglot.data import images
+    from visiglot.models import answer
 
     loaded: list[str] = []
-    whole = images.load_image
+    whole = answer.load_image
 
     def counted(ref: ImageRef) -> object:
         loaded.append(ref.name)
         return whole(ref)
 
-    monkeypatch.setattr(images, "load_image", counted)
+    monkeypatch.setattr(answer, "load_image", counted)
+    built = build_tiny()
+    answerer = ModelAnswerer(built.model, built.processor, name="tiny", max_batch_tokens=256)
     examples = [e for code in LANGUAGES for e in toy.load(None).examples(code, split="", prompt_set="", limit=None)]
     found = dict(answerer.answer(examples, toy.settings))
     assert sorted(found) == list(range(6))

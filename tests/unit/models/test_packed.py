@@ -9,8 +9,8 @@ from tests.tiny import build_tiny
 from transformers import AutoModelForImageTextToText
 
 from visiglot.errors import CheckpointError
-from visiglot.models.build import load_model
 from visiglot.models.checkpoint.packed import PACKED, SCALE, pack, unpack
+from visiglot.models.load import load_model
 
 
 def test_a_matrix_in_8_bits_is_off_by_half_a_step_of_its_row_at_most() -> None:

@@ -14,8 +14,9 @@ from transformers import AutoModelForImageTextToText
 
 from visiglot.config import ModelSection, StageSection
 from visiglot.errors import CheckpointError
-from visiglot.models.build import Built, build_model, load_model
+from visiglot.models.build import Built, build_model
 from visiglot.models.checkpoint.shared import PARTS, common_names, write_parts
+from visiglot.models.load import load_model
 from visiglot.models.parts import ensure_lora
 from visiglot.models.vlm import VisionLanguageModel
 

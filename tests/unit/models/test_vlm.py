@@ -16,7 +16,7 @@ from visiglot.models.connectors import CONNECTORS
 from visiglot.models.decode.prompts import embed_prompts
 from visiglot.models.decode.rows import Row
 from visiglot.models.language_model import check_head, linear_targets, position_ids
-from visiglot.models.vlm import inject_lora
+from visiglot.models.lora import inject_lora
 from visiglot.render import render
 from visiglot.train.pictures import Pictures
 from visiglot.types import IGNORE, Batch, Example, ImageSlot, Message, VisionFeatures

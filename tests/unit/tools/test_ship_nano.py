@@ -28,7 +28,7 @@ from visiglot.evaluate.means import GroupMean
 from visiglot.evaluate.predictions import MEANS, SCORES, write_means, write_scores
 from visiglot.evaluate.provenance import BenchmarkRun, Run
 from visiglot.evaluate.provenance import write_run as write_account
-from visiglot.models.build import load_model
+from visiglot.models.load import load_model
 from visiglot.types import Score
 
 Ship = Callable[..., tuple[int, str]]

@@ -151,7 +151,7 @@ def test_a_missing_picture_is_named(tmp_path: Path, built) -> None:
 
 
 def test_pictures_come_as_the_processor_gives_them(built) -> None:
-    from visiglot.data.images import load_image
+    from visiglot.images import load_image
 
     direct = built.processor.pixel_values([load_image(image) for image in IMAGES])
     store = Pictures(built.processor)

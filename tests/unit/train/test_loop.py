@@ -10,7 +10,7 @@ from rich.console import Console
 from tests.drawn import drawn_recipe
 
 from visiglot.errors import CheckpointError, TrainingError
-from visiglot.models.build import load_model
+from visiglot.models.load import load_model
 from visiglot.train import checkpoint as checkpoints
 from visiglot.train.loop import fit
 from visiglot.train.objectives.generate import Generate

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from visiglot.errors import CheckpointError, VisiglotError
 
 WEIGHTS = "model.safetensors"
+INDEX = f"{WEIGHTS}.index.json"
 
 OFFLINE = "Check the name; without a network only folders and what the hub's cache holds can be loaded."
 

@@ -37,12 +37,17 @@ def pack(tensors: Mapping[str, Tensor], packing: Packing) -> dict[str, Tensor]:
         elif packing == "bf16" or value.numel() < SMALLEST:
             packed[name] = value.bfloat16()
         else:
-            rows = value.float().flatten(1)
-            scale = rows.abs().amax(1) / 127
-            scale = torch.where(scale > 0, scale, 1.0)
-            packed[name] = (rows / scale[:, None]).round().to(torch.int8).view(value.shape)
-            packed[name + SCALE] = scale
+            codes, packed[name + SCALE] = round_rows(value.flatten(1))
+            packed[name] = codes.view(value.shape)
     return packed
+
+
+def round_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """[rows, columns] -> whole numbers from -127 to 127 [rows, columns] (int8), and the scale of each row [rows]."""
+    rows = matrix.float()
+    scale = rows.abs().amax(1) / 127
+    scale = torch.where(scale > 0, scale, 1.0)
+    return (rows / scale[:, None]).round().to(torch.int8), scale
 
 
 def unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BlipImageProcessorPil, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from visiglot.models.checkpoint import reading
 from visiglot.models.checkpoint.tensors import refuse_misfits
+from visiglot.models.checkpoint.weights import fetch
 
 MAY_BE_NEW = ("pooler.",)
 """Heads on top of an encoder that its checkpoint may lack (a classifier's has no pooler); said so when they are new."""
@@ -23,10 +24,10 @@ def load_config(where: str) -> Any:
         return AutoConfig.from_pretrained(where)
 
 
-def load_whole(kind: Any, where: str, *, dtype: Any) -> Any:
+def load_whole(kind: Any, where: str, *, dtype: Any, fp32_parts: tuple[str, ...] = ()) -> Any:
     """One of Visiglot's models. Raises CheckpointError unless every weight and no other is there."""
     with reading(f"{where}: its weights"), _without_its_table():
-        model, found = kind.from_pretrained(where, dtype=dtype, output_loading_info=True)
+        model, found = kind.from_pretrained(where, dtype=dtype, fp32_parts=fp32_parts, output_loading_info=True)
     refuse_misfits(where, list(found["missing_keys"]), list(found["unexpected_keys"]))
     return model
 
@@ -51,9 +52,36 @@ def load_stock(kind: Any, where: str, config: Any = None) -> tuple[Any, list[str
     return model, said
 
 
+def load_tokenizer(where: str) -> Any:
+    """The tokenizer of a folder or a hub id, also where its config names a class that transformers no longer has.
+
+    Raises:
+        CheckpointError: there is none, or it can't be read.
+    """
+    with reading(f"{where}: its tokenizer"):
+        try:
+            return AutoTokenizer.from_pretrained(where)
+        except ValueError as error:
+            if fetch(where, "tokenizer.json") is None or "okenizer" not in str(error):
+                raise
+            return PreTrainedTokenizerFast.from_pretrained(where)
+
+
+def load_image_processor(where: str, image_size: int) -> Any:
+    """A model's own preprocessing; BLIP's (bicubic to a square, CLIP's mean and deviation) where it states none.
+
+    Raises:
+        CheckpointError: it can't be read.
+    """
+    if fetch(where, "preprocessor_config.json") is None and fetch(where, "processor_config.json") is None:
+        return BlipImageProcessorPil(size={"height": image_size, "width": image_size})
+    with reading(f"{where}: its preprocessing"), _without_its_table():
+        return AutoImageProcessor.from_pretrained(where, backend="pil")
+
+
 @contextmanager
 def _without_its_table() -> Iterator[None]:
-    """Without transformers' warning about keys, which are judged here."""
+    """Without what transformers says at its ease: tables of keys, which are judged here, and which backend it took."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:

@@ -2,99 +2,143 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
-from safetensors import safe_open
+import torch
 from torch import Tensor, nn
 
 from visiglot.errors import CheckpointError
-from visiglot.models.checkpoint import OFFLINE, WEIGHTS, reading
-from visiglot.models.checkpoint.packed import PACKED, unpack
+from visiglot.models.checkpoint.formats import FORMATS, Opened, open_model, read_config
+from visiglot.models.checkpoint.packed import unpack
 from visiglot.models.checkpoint.shared import read_shared_part, shared_parts
+from visiglot.models.checkpoint.weights import StoredTensor, find_weights, is_weights_file
 
-INDEX = f"{WEIGHTS}.index.json"
+
+def part_of(where: str, prefix: str) -> Mapping[str, Tensor | StoredTensor]:
+    """`load_tensors`, but of another format's model, and of a file of BLIP-2's tensors, the tensors aren't read yet."""
+    if is_weights_file(where):
+        part = find_weights(where).renamed(FORMATS.get("blip2").own_name).below(prefix)
+    elif (opened := opened_model(where)).kind == "visiglot":
+        return load_tensors(where, prefix)
+    else:
+        part = opened.weights()[0].below(prefix)
+    if not part:
+        raise CheckpointError(f"{where} holds no weights below {prefix!r}")
+    return part.names
 
 
 def load_tensors(where: str, prefix: str) -> dict[str, Tensor]:
-    """Tensors of a model whose names start with `prefix` (taken off), reading only the files that hold them.
+    """Tensors of a vision-language model whose names here start with `prefix` (taken off), in memory.
 
-    Parts that a folder shares with others (see `visiglot.models.checkpoint.shared`) are read from there; matrices in 8
-    bits (see `visiglot.models.checkpoint.packed`) are unpacked.
+    Only the files that hold them are read. Parts that a folder shares with others (see
+    `visiglot.models.checkpoint.shared`) are read from there; matrices in 8 bits (see
+    `visiglot.models.checkpoint.packed`) are unpacked.
 
     Args:
-        where: a folder or a hub id, of which only those files are fetched.
+        where: a folder or a hub id of ours or of one of `FORMATS`, of which only those files are fetched.
 
     Raises:
-        CheckpointError: a file is missing or broken, a shared part isn't what was shared, or none of the tensors has
-            the prefix.
+        CheckpointError: it is no such model, a file is missing or broken, a shared part isn't what was shared, or none
+            of the tensors has the prefix.
     """
-    tensors: dict[str, Tensor] = {}
-    own: set[str] = set()
-    with reading(f"{where}: its weights"):
-        index = _file(where, INDEX)
-        if index is not None:
-            weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-            names = sorted({file for key, file in weight_map.items() if key.startswith(prefix)})
-        else:
-            names = [WEIGHTS]
-        for name in names:
-            file = _file(where, name)
-            if file is None:
-                raise CheckpointError(f"{where}: its weights can't be read: there is no {name}", hint=OFFLINE)
-            with safe_open(file, framework="pt") as opened:
-                names_there = list(opened.keys())
-                own.update(names_there)
-                keys = [key for key in names_there if key.startswith(prefix)]
-                tensors.update({key.removeprefix(prefix): opened.get_tensor(key) for key in keys})
-    tensors = unpack(tensors)
-    for part in shared_parts(where):
-        if part.prefix.startswith(prefix) or prefix.startswith(part.prefix):
-            found = read_shared_part(part, own)
+    opened = opened_model(where)
+    weights = opened.weights()[0]
+    part = weights.below(prefix)
+    tensors = unpack({name: part[name].read() for name in part})
+    for shared in shared_parts(where):
+        if shared.prefix.startswith(prefix) or prefix.startswith(shared.prefix):
+            found = read_shared_part(shared, set(weights))
             tensors.update({key.removeprefix(prefix): found[key] for key in found if key.startswith(prefix)})
     if not tensors:
         raise CheckpointError(f"{where} holds no weights below {prefix!r}")
     return tensors
 
 
-def is_stock(where: str) -> bool:
-    """Whether transformers itself can read all the weights of a folder: no part is shared, none is in 8 bits."""
-    if shared_parts(where):
-        return False
-    file = Path(where) / WEIGHTS
-    if not file.is_file():
-        return True
-    with reading(f"{where}: its weights"), safe_open(file, framework="pt") as opened:
-        return PACKED not in (opened.metadata() or {})
+def opened_model(where: str) -> Opened:
+    """A whole vision-language model, its weights not read yet.
+
+    Raises:
+        CheckpointError: there is none, or it is of no format that can be read.
+    """
+    opened = open_model(where)
+    if opened is None:
+        kind = read_config(where).get("model_type")
+        raise CheckpointError(
+            f"{where} is a {kind!r} model, none of the vision-language models that can be loaded "
+            f"({', '.join(FORMATS.names())})",
+            hint="Name its parts in a recipe (model.vision.from, model.language_model.from) and train a connector.",
+        )
+    return opened
 
 
-def _file(where: str, name: str) -> Path | None:
-    """The file `name` of a folder or a hub id; None when there is none, or none can be had without a network."""
-    if Path(where).is_dir():
-        path = Path(where) / name
-        return path if path.is_file() else None
-    try:
-        return Path(hf_hub_download(where, name))
-    except EntryNotFoundError:
-        return None
+def own_state(where: str) -> Mapping[str, Tensor | StoredTensor]:
+    """All tensors of a model of ours: unread where its own files hold them as they are, else in memory.
+
+    Raises:
+        CheckpointError: see `load_tensors`.
+    """
+    weights = opened_model(where).weights()[0]
+    is_plain = not shared_parts(where) and not any(stored.file.is_packed() for stored in weights.names.values())
+    return weights.names if is_plain else load_tensors(where, "")
 
 
-def fill(module: nn.Module, tensors: dict[str, Tensor], where: str) -> None:
-    """Load every tensor; what is missing must share its storage with something loaded (a tied head).
+def fill(module: nn.Module, tensors: Mapping[str, Tensor | StoredTensor], where: str) -> None:
+    """Copy every tensor into a module; what is missing must share its storage with something that was filled.
+
+    Two names of one weight in the module (a tied head) may come with different numbers: the head then gets a weight of
+    its own, as in mT0, whose config calls it tied.
 
     Raises:
         CheckpointError: something else is missing, unexpected, or of another shape.
     """
-    try:
-        result = module.load_state_dict(tensors, strict=False)  # both lists are checked below
-    except RuntimeError as error:
-        raise CheckpointError(f"{where}: weights of another shape: {error}") from error
+    own_heads(module, tensors)
     state = module.state_dict(keep_vars=True)
+    fill_some(module, {key: value for key, value in tensors.items() if key in state}, where)
     filled = {state[key].data_ptr() for key in tensors if key in state}
-    missing = [key for key in result.missing_keys if state[key].data_ptr() not in filled]
-    refuse_misfits(where, missing, result.unexpected_keys)
+    missing = [key for key, value in state.items() if key not in tensors and value.data_ptr() not in filled]
+    refuse_misfits(where, missing, [key for key in tensors if key not in state])
+
+
+@torch.no_grad()
+def fill_some(module: nn.Module, tensors: Mapping[str, Tensor | StoredTensor], where: str) -> None:
+    """Copy tensors that a module has into it, one at a time; the rest stays. Raises CheckpointError: another shape."""
+    state = module.state_dict(keep_vars=True)
+    for key, value in tensors.items():
+        if value.shape != state[key].shape:
+            raise CheckpointError(
+                f"{where}: weights of another shape: {key} is {list(value.shape)} there, {list(state[key].shape)} here",
+                hint="The files are of another model: check the name and the options of its parts.",
+            )
+        state[key].copy_(value if isinstance(value, Tensor) else value.read())
+
+
+def own_heads(module: nn.Module, tensors: Mapping[str, Tensor | StoredTensor]) -> None:
+    """Give a weight of its own to each name that shares its storage with another but comes with other numbers."""
+    state = module.state_dict(keep_vars=True)
+    first: dict[int, str] = {}
+    for key, value in state.items():
+        if key not in tensors or not isinstance(value, nn.Parameter):
+            continue
+        source = first.setdefault(value.data_ptr(), key)
+        if source == key or _equal(tensors[source], tensors[key]):
+            continue
+        owner, _, last = key.rpartition(".")
+        setattr(module.get_submodule(owner), last, nn.Parameter(torch.empty_like(value), value.requires_grad))
+
+
+def _equal(one: Tensor | StoredTensor, other: Tensor | StoredTensor) -> bool:
+    if isinstance(one, StoredTensor) and isinstance(other, StoredTensor):
+        return one.equals(other)
+    return torch.equal(*(value if isinstance(value, Tensor) else value.read() for value in (one, other)))
+
+
+def refuse_other_shapes(where: str, mismatched: Iterable[tuple[str, torch.Size, torch.Size]]) -> None:
+    """Raise CheckpointError for the first of (name, shape there, shape here)."""
+    for name, there, here in sorted(mismatched):
+        raise CheckpointError(
+            f"{where}: weights of another shape: {name} is {list(there)} there, {list(here)} here",
+            hint="Its config and its weights aren't of one model: fetch or write both again.",
+        )
 
 
 def refuse_misfits(where: str, missing: list[str], unexpected: list[str]) -> None:

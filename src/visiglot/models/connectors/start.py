@@ -9,29 +9,28 @@ from torch import nn
 
 from visiglot.config import ModelSection
 from visiglot.errors import CheckpointError
-from visiglot.models.checkpoint.stock import load_config
-from visiglot.models.checkpoint.tensors import load_tensors
-from visiglot.models.config import VisiglotConfig
+from visiglot.models.checkpoint.tensors import fill_some, part_of
 from visiglot.models.connectors.memory import PhraseMemory
 from visiglot.models.parts import count
 from visiglot.models.runs import resolve_model
 
 
 def load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
-    """Fill a connector from another model, but for the paths that the recipe wants fresh or whose shapes differ."""
+    """Fill a connector from another model, but for the paths that the recipe wants fresh or whose shapes differ.
+
+    Only the files that hold the connector are read. Lines say what came from there and what is fresh.
+
+    Raises:
+        CheckpointError: there is none, or it doesn't fit.
+    """
     name = section.connector.from_
     assert name is not None
     where = resolve_model(name)
-    config = load_config(where)
-    if not isinstance(config, VisiglotConfig):
-        raise CheckpointError(
-            f"{where} is a {config.model_type!r} model; a connector can be taken from Visiglot's only"
-        )
 
     def wanted_fresh(key: str) -> bool:
         return any(key == path or key.startswith(f"{path}.") for path in section.connector.fresh)
 
-    tensors = {key: value for key, value in load_tensors(where, "connector.").items() if not wanted_fresh(key)}
+    tensors = {key: value for key, value in part_of(where, "connector.").items() if not wanted_fresh(key)}
     own = connector.state_dict()
     fresh, problems = [], []
     for key, value in own.items():
@@ -51,10 +50,10 @@ def load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
             f"the connector of {name} doesn't fit:\n  " + "\n  ".join(problems[:8]),
             hint="Give model.connector the type and options of that model's connector.",
         )
-    connector.load_state_dict(tensors, strict=False)  # what is fresh was named above, nothing else is missing
+    fill_some(connector, tensors, name)  # what is fresh was named above, nothing else is missing
     size = count(sum(parameter.numel() for parameter in connector.parameters()))
     line = f"connector: {section.connector.type} from {name}, {size}"
-    return [f"{line}; fresh: {', '.join(fresh)}" if fresh else line]
+    return [f"{line}; fresh: {', '.join(fresh)}" if fresh else f"{line}, projection included"]
 
 
 def depends_on_llm(key: str, there: torch.Size, here: torch.Size) -> bool:

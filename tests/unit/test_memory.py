@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from visiglot.train.memory import peak_memory_mb, release_memory
+from visiglot.memory import peak_memory_mb, release_memory
 
 
 def resident_mb() -> float:

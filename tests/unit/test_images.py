@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from visiglot.data import images
-from visiglot.data.images import load_image
+from visiglot import images
 from visiglot.errors import ImageError
+from visiglot.images import load_image
 from visiglot.types import ImageRef
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)

@@ -17,7 +17,8 @@ def peak_memory_mb() -> int:
 def release_memory() -> None:
     """Have the C library return free pages to the system, where it can (glibc).
 
-    Steps of every shape leave holes of every size between what lives, so on a CPU the process keeps growing.
+    Training steps of every shape, and weights that something smaller took the place of, leave holes of every size
+    between what lives, so on a CPU the process keeps growing.
     """
     trim = _malloc_trim()
     if trim is not None:

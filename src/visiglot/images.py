@@ -82,17 +82,29 @@ def load_image(ref: ImageRef, *, max_pixels: int = MAX_PIXELS, max_bytes: int = 
         )
     try:
         frames = int(getattr(picture, "n_frames", 1))
-        if frames <= MAX_FRAMES:
-            picture.load()
-            return _rgb(ref, ImageOps.exif_transpose(picture))
+    except Exception as error:  # a decoder fed with hostile bytes may raise anything
+        raise _broken(ref.name, picture.format, error) from error
+    if frames > MAX_FRAMES:
+        raise ImageError(
+            f"picture {ref.name}: {frames} frames, the limit is {MAX_FRAMES}",
+            hint="Only the first frame is shown; save that one as a picture of its own.",
+        )
+    return as_shown(picture, ref.name)
+
+
+def as_shown(picture: Image.Image, name: str) -> Image.Image:
+    """A picture that Pillow has opened as 8-bit RGB, upright, on white where it is transparent.
+
+    Raises:
+        ImageError: broken, or samples of which black and white aren't known; it calls the picture `name`.
+    """
+    try:
+        picture.load()
+        return _rgb(name, ImageOps.exif_transpose(picture))
     except ImageError:
         raise
     except Exception as error:  # a decoder fed with hostile bytes may raise anything
-        raise _broken(ref, picture.format, error) from error
-    raise ImageError(
-        f"picture {ref.name}: {frames} frames, the limit is {MAX_FRAMES}",
-        hint="Only the first frame is shown; save that one as a picture of its own.",
-    )
+        raise _broken(name, picture.format, error) from error
 
 
 def _read(ref: ImageRef, max_bytes: int) -> bytes:
@@ -140,7 +152,7 @@ def _open(ref: ImageRef, data: bytes) -> ImageFile.ImageFile:
     try:
         return _OPENERS[kind](BytesIO(data))
     except Exception as error:  # a decoder fed with hostile bytes may raise anything
-        raise _broken(ref, kind, error) from error
+        raise _broken(ref.name, kind, error) from error
 
 
 def _sniff(data: bytes) -> str | None:
@@ -160,12 +172,12 @@ def _sniff(data: bytes) -> str | None:
     return None
 
 
-def _rgb(ref: ImageRef, picture: Image.Image) -> Image.Image:
+def _rgb(name: str, picture: Image.Image) -> Image.Image:
     if picture.mode in _SIXTEEN_BIT:
         picture = _eight_bit(picture)
     if picture.mode in ("I", "F"):
         raise ImageError(
-            f"picture {ref.name}: 32-bit samples (mode {picture.mode}), of which black and white aren't known",
+            f"picture {name}: 32-bit samples (mode {picture.mode}), of which black and white aren't known",
             hint="Convert it to 8 or 16 bits a channel.",
         )
     if not picture.has_transparency_data:
@@ -185,8 +197,8 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     return grey
 
 
-def _broken(ref: ImageRef, kind: str | None, error: Exception) -> ImageError:
+def _broken(name: str, kind: str | None, error: Exception) -> ImageError:
     return ImageError(
-        f"picture {ref.name}: broken {kind}: {error or type(error).__name__}",
+        f"picture {name}: broken {kind or 'picture'}: {error or type(error).__name__}",
         hint="Copy or fetch it again; if it opens elsewhere, save it anew as PNG or JPEG.",
     )

@@ -1,0 +1,305 @@
+"""The tensors of a checkpoint, found by name and read one at a time.
+
+A checkpoint is a folder or a hub id (safetensors or pickled `.bin`, one file or shards with an index), or one file: a
+`.safetensors`, a `.bin` state dict, a Lightning `.ckpt`. Pickles are read with `weights_only=True`, so that nothing in
+them is ever run. Only the files that hold what is asked for are fetched and opened.
+
+Memory: files are mapped, and let go whenever `WINDOW` bytes of them have been read, so that reading a model costs its
+own size, one window, and what a tensor is converted from (by rows, a window at a time).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import torch
+from huggingface_hub import hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
+from safetensors import safe_open
+from torch import Tensor
+
+from visiglot.config.schema import WEIGHTS_FILES
+from visiglot.errors import CheckpointError
+from visiglot.models.checkpoint import OFFLINE, WEIGHTS, first_line, reading
+from visiglot.models.checkpoint.packed import PACKED
+
+WINDOW = 128 * 2**20
+"""Bytes of a mapped file that are read before it is let go."""
+PICKLED = "pytorch_model.bin"
+LIGHTNING = "model.model."
+"""What mBLIP's Lightning module puts before the model's own names."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Names -> tensors on disk.
+
+    Args:
+        where: what the user called the checkpoint.
+        names: name of each tensor here -> where it lies.
+    """
+
+    where: str
+    names: Mapping[str, StoredTensor]
+
+    def renamed(self, rename: Callable[[str], str | None]) -> Weights:
+        """The tensors that `rename` gives a name, under it; the others are left out."""
+        named = ((rename(name), stored) for name, stored in self.names.items())
+        return Weights(self.where, {name: stored for name, stored in named if name is not None})
+
+    def below(self, prefix: str) -> Weights:
+        """The tensors whose names start with `prefix`, which is taken off."""
+        return self.renamed(lambda name: name.removeprefix(prefix) if name.startswith(prefix) else None)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names
+
+    def __getitem__(self, name: str) -> StoredTensor:
+        return self.names[name]
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A tensor that is still on disk.
+
+    Args:
+        file: the opened file that it lies in.
+        name: its name there.
+        dtype_read: number format that it is read as; None: as it is stored. Whole numbers stay what they are.
+    """
+
+    file: TensorFile
+    name: str
+    dtype_read: torch.dtype | None = None
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.file.look(self.name)[0]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the tensor as it is read."""
+        stored = self.file.look(self.name)[1]
+        return self.dtype_read if self.dtype_read is not None and stored.is_floating_point else stored
+
+    def read_as(self, dtype: torch.dtype | None) -> StoredTensor:
+        """The same tensor, converted when it is read."""
+        return StoredTensor(self.file, self.name, dtype)
+
+    def read(self) -> Tensor:
+        """The tensor in memory of its own. Raises CheckpointError."""
+        out = torch.empty(self.shape, dtype=self.dtype)
+        self.read_into(out)
+        return out
+
+    def read_into(self, out: Tensor) -> None:
+        """Fill `out`, which has the tensor's shape, converting. Raises CheckpointError."""
+        for rows in self._windows():
+            self.file.copy_rows(self.name, rows, out if rows is None else out[rows])
+
+    def equals(self, other: StoredTensor) -> bool:
+        """Whether both hold the same numbers, read a window at a time. Raises CheckpointError."""
+        if self.shape != other.shape:
+            return False
+        for rows in self._windows():
+            shape = self.shape if rows is None else (rows.stop - rows.start, *self.shape[1:])
+            own, theirs = torch.empty(shape, dtype=self.dtype), torch.empty(shape, dtype=other.dtype)
+            self.file.copy_rows(self.name, rows, own)
+            other.file.copy_rows(other.name, rows, theirs)
+            if not torch.equal(own, theirs):
+                return False
+        return True
+
+    def _windows(self) -> Iterator[slice | None]:
+        """Rows whose stored numbers fill a window; None for a tensor without rows."""
+        if not self.shape:
+            yield None
+            return
+        row = self.shape[1:].numel() * self.file.look(self.name)[1].itemsize
+        step = max(1, WINDOW // max(1, row))
+        for start in range(0, self.shape[0], step):
+            yield slice(start, min(start + step, self.shape[0]))
+
+    def __getitem__(self, index: Any) -> Tensor:
+        """What transformers asks of a tensor that isn't loaded yet: `tensor[...]`."""
+        return self.read()[index]
+
+
+@dataclass
+class TensorFile:
+    """One file of tensors, opened when something of it is wanted."""
+
+    where: str
+    name: str
+    path: Callable[[], Path]
+    _lock: Lock = field(default_factory=Lock, repr=False)
+    _open: Any = field(default=None, repr=False)
+    _read: int = field(default=0, repr=False)
+    _looks: dict[str, tuple[torch.Size, torch.dtype]] = field(default_factory=dict, repr=False)
+
+    def keys(self) -> list[str]:
+        """Names of all its tensors. Raises CheckpointError."""
+        with self._lock:
+            return list(self._opened().keys())
+
+    def look(self, name: str) -> tuple[torch.Size, torch.dtype]:
+        """Shape and number format of a tensor, without reading it. Raises CheckpointError."""
+        with self._lock:
+            if name not in self._looks:
+                self._looks[name] = self._opened().look(name)
+            return self._looks[name]
+
+    def is_packed(self) -> bool:
+        """Whether it has matrices in 8 bits, see `visiglot.models.checkpoint.packed`. Raises CheckpointError."""
+        with self._lock:
+            return PACKED in self._opened().metadata()
+
+    def copy_rows(self, name: str, rows: slice | None, out: Tensor) -> None:
+        """Copy rows of a tensor into `out`, converting. Raises CheckpointError."""
+        with self._lock, reading(f"{self.where}: {self.name}: {name}"):
+            out.copy_(self._opened().rows(name, rows))
+            self._read += out.numel() * max(out.element_size(), 4)
+            if self._read >= WINDOW:
+                self._open, self._read = None, 0
+
+    def _opened(self) -> _SafeFile | _PickledFile:
+        if self._open is None:
+            with reading(f"{self.where}: {self.name}"):
+                path = self.path()
+                self._open = _SafeFile(path) if path.suffix == ".safetensors" else _PickledFile(path)
+        opened: _SafeFile | _PickledFile = self._open
+        return opened
+
+
+class _SafeFile:
+    def __init__(self, path: Path) -> None:
+        self._file: Any = safe_open(path, framework="pt")
+
+    def keys(self) -> Sequence[str]:
+        return list(self._file.keys())
+
+    def metadata(self) -> Mapping[str, str]:
+        return self._file.metadata() or {}
+
+    def look(self, name: str) -> tuple[torch.Size, torch.dtype]:
+        tensor = self._file.get_tensor(name)  # mapped: nothing is read
+        return tensor.shape, tensor.dtype
+
+    def rows(self, name: str, rows: slice | None) -> Tensor:
+        tensor: Tensor = self._file.get_tensor(name)
+        return tensor if rows is None else tensor[rows]
+
+
+class _PickledFile:
+    def __init__(self, path: Path) -> None:
+        try:
+            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):
+                raise
+            loaded = torch.load(path, map_location="cpu", weights_only=True)  # written before PyTorch 1.6
+        except Exception as error:
+            if "weights_only" not in str(error) and "Weights only" not in str(error):
+                raise
+            raise CheckpointError(
+                f"{path} holds more than tensors, and code from a checkpoint is never run: {first_line(error)}",
+                hint="Where you trust the file: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW).",
+            ) from error
+        state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
+        if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
+            raise CheckpointError(
+                f"{path} holds a {type(loaded).__name__} without tensors by name",
+                hint="A state dict, or a Lightning checkpoint with one, is what can be read.",
+            )
+        self._tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+
+    def keys(self) -> Sequence[str]:
+        return list(self._tensors)
+
+    def metadata(self) -> Mapping[str, str]:
+        return {}
+
+    def look(self, name: str) -> tuple[torch.Size, torch.dtype]:
+        return self._tensors[name].shape, self._tensors[name].dtype
+
+    def rows(self, name: str, rows: slice | None) -> Tensor:
+        tensor = self._tensors[name]
+        return tensor if rows is None else tensor[rows]
+
+
+# --- where they lie --------------------------------------------------------------------------------------------------
+
+
+def find_weights(where: str) -> Weights:
+    """All tensors of a checkpoint, by the names that its files give them; none is read.
+
+    Raises:
+        CheckpointError: there are no weights, or a file of them is missing or broken.
+    """
+    if is_weights_file(where):
+        path = Path(where).expanduser()
+        if not path.is_file():
+            raise CheckpointError(f"there is no file {path}", hint="Check the path.")
+        return Weights(where, _in_file(TensorFile(where, path.name, lambda: path)))
+    for single in (WEIGHTS, PICKLED):
+        index = fetch(where, f"{single}.index.json")
+        if index is not None:
+            with reading(f"{where}: {single}.index.json"):
+                weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+            shards = {name: _shard(where, name) for name in sorted(set(weight_map.values()))}
+            return Weights(where, {name: StoredTensor(shards[file], name) for name, file in weight_map.items()})
+        found = fetch(where, single)
+        if found is not None:
+            return Weights(where, _in_file(_shard(where, single)))
+    raise CheckpointError(
+        f"{where}: its weights can't be read: there is neither {WEIGHTS} nor {PICKLED}, nor an index of either",
+        hint=OFFLINE,
+    )
+
+
+def is_weights_file(where: str) -> bool:
+    """Whether a name is that of one file of tensors rather than of a folder or a model."""
+    return where.endswith(WEIGHTS_FILES) and not Path(where).is_dir()
+
+
+def _in_file(file: TensorFile) -> dict[str, StoredTensor]:
+    names = {name: StoredTensor(file, name) for name in file.keys()}  # noqa: SIM118 (a file, not a dict)
+    if names and all(name.startswith(LIGHTNING) for name in names):
+        return {name.removeprefix(LIGHTNING): stored for name, stored in names.items()}
+    return names
+
+
+def _shard(where: str, name: str) -> TensorFile:
+    def path() -> Path:
+        found = fetch(where, name)
+        if found is None:
+            raise CheckpointError(f"{where}: its weights can't be read: there is no {name}", hint=OFFLINE)
+        return found
+
+    if os.path.basename(name) != name:
+        raise CheckpointError(f"{where}: its index names the file {name!r}", hint="Shards lie beside their index.")
+    return TensorFile(where, name, path)
+
+
+def fetch(where: str, name: str) -> Path | None:
+    """The file `name` of a folder or a hub id; None when there is none. Raises CheckpointError."""
+    if Path(where).is_dir():
+        path = Path(where) / name
+        return path if path.is_file() else None
+    with reading(f"{where}: {name}"):
+        try:
+            return Path(hf_hub_download(where, name))
+        except EntryNotFoundError:
+            return None

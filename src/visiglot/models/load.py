@@ -1,0 +1,116 @@
+"""Loading a whole model: a folder or hub id of a known format, or parts that a YAML file names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import yaml
+from pydantic import ValidationError
+
+from visiglot.config import ModelSection
+from visiglot.errors import CheckpointError, ConfigError, UnknownNameError
+from visiglot.models.build import Built, build_model
+from visiglot.models.checkpoint.stock import load_whole
+from visiglot.models.checkpoint.tensors import opened_model
+from visiglot.models.device import pick_device
+from visiglot.models.processor import VisiglotProcessor
+from visiglot.models.quantize import check_quantization, quantize_model
+from visiglot.models.runs import resolve_model
+from visiglot.models.vlm import VisionLanguageModel
+
+DTYPES = {"auto": "auto", "fp32": torch.float32, "bf16": torch.bfloat16}
+YAML = (".yaml", ".yml")
+
+
+def load_model(
+    name: str,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    fp32_parts: Sequence[str] = (),
+    quantize: str | None = None,
+    quantize_parts: str = "language_model",
+) -> tuple[VisionLanguageModel, VisiglotProcessor]:
+    """A model with its processor, ready to answer.
+
+    A checkpoint must hold every weight of the model and no other; `model.load_report` says what became of them.
+
+    Args:
+        name: `nano`, a run, a run or model folder, a hub id (of ours, of stock BLIP-2 or LLaVA, of mBLIP as it was
+            released), or a YAML file that names the parts as a recipe's `model` does.
+        device: auto (a GPU if there is one), cpu, cuda or cuda:n.
+        dtype: auto (as saved), fp32 or bf16.
+        fp32_parts: parts kept in float32 whatever `dtype` is: "connector" (the Q-Former suffers most from bf16),
+            "vision".
+        quantize: None, or linear layers in fewer bits: int8, nf4 or llm-int8, see `visiglot.models.quantize`.
+        quantize_parts: what of them: "language_model" or "all".
+
+    Raises:
+        CheckpointError: there is no such model, it is of no known format, or a file of it is missing, broken or of
+            another model.
+        ConfigError: the YAML file is wrong, or leaves a part without weights.
+        ModelError: there is no such device.
+        UnknownNameError: no such dtype, part or quantisation.
+        MissingExtraError: the quantisation needs bitsandbytes.
+    """
+    if quantize is not None:
+        check_quantization(quantize, quantize_parts)
+    target = pick_device(device)
+    if dtype not in DTYPES:
+        raise UnknownNameError("dtype", dtype, DTYPES)
+    for part in fp32_parts:
+        if part not in ("vision", "connector"):
+            raise UnknownNameError("part", part, ("vision", "connector"))
+    where = resolve_model(name)
+    if where.endswith(YAML):
+        built = load_parts(where)
+        model, processor = built.model, built.processor
+        if dtype == "bf16":
+            for part in {"vision", "connector", "language_model"} - set(fp32_parts):
+                getattr(model, part).bfloat16()
+    else:
+        opened = opened_model(where)
+        model = load_whole(VisionLanguageModel, where, dtype=DTYPES[dtype], fp32_parts=tuple(fp32_parts))
+        processor = opened.processor()
+        model.config.template = processor.template
+    model.processor = processor
+    model = model.to(target).eval()
+    if quantize is not None:
+        quantize_model(model, quantize, quantize_parts)
+    return model, processor
+
+
+def load_parts(path: str) -> Built:
+    """A model from parts that have weights, as a YAML file with the keys of a recipe's `model` names them.
+
+    This is how a model is put together that was saved in pieces: the parts of its training, a language model and its
+    adapter.
+
+    Raises:
+        ConfigError: the file is wrong, or a part would start with random weights.
+        CheckpointError: a part can't be loaded.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            section = ModelSection.model_validate(yaml.safe_load(file))
+    except (OSError, yaml.YAMLError) as error:
+        raise CheckpointError(f"{path} can't be read: {error}", hint="Give a YAML file that names parts.") from error
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        raise ConfigError(path, problems) from error
+    sources = {
+        "vision": section.vision.from_,
+        "connector": section.connector.from_,
+        "language_model": section.language_model.from_,
+    }
+    bare = [f"{name}.from: is missing; a model that answers needs weights" for name, one in sources.items() if not one]
+    if bare:
+        raise ConfigError(path, bare)
+    built = build_model(section, languages=(), seed=0)
+    fresh = [line for line in built.report if "; fresh: " in line]
+    if fresh:
+        raise ConfigError(
+            path, [f"{line}: has no weights, so the model can't answer yet" for line in fresh], hint="Train it first."
+        )
+    return built
