@@ -15,12 +15,27 @@ import visiglot
 PACKAGE = "visiglot"
 ROOT = next(Path(folder) for folder in visiglot.__path__)
 
-BASE = frozenset({"config", "environment", "errors", "files", "languages", "registry", "render", "sheet", "types"})
+BASE = frozenset(
+    {
+        "config",
+        "environment",
+        "errors",
+        "files",
+        "images",
+        "languages",
+        "memory",
+        "prompts",
+        "registry",
+        "render",
+        "sheet",
+        "types",
+    }
+)
 SEES: dict[str, frozenset[str]] = {
     **dict.fromkeys(BASE, BASE),
     "data": BASE,
     "models": BASE,
-    **dict.fromkeys(("translate", "train", "evaluate", "serve"), BASE | {"data", "models"}),
+    **dict.fromkeys(("translate", "train", "evaluate", "export", "serve"), BASE | {"data", "models"}),
     "benchmarks": BASE | {"data", "evaluate"},
 }
 """Room -> rooms that it may import, besides itself. `cli` is missing: it sees them all."""
@@ -40,7 +55,7 @@ def module_name(path: Path) -> str:
 
 
 def room_of(module: str) -> str:
-    """visiglot.data.images -> data; the package itself -> ""."""
+    """visiglot.data.collate -> data; the package itself -> ""."""
     return module.split(".")[1] if "." in module else ""
 
 

@@ -13,6 +13,7 @@ from visiglot.cli.data import app as data_app
 from visiglot.cli.doctor import doctor as doctor_verb
 from visiglot.cli.errors import spoken
 from visiglot.cli.evaluate import evaluate as evaluate_verb
+from visiglot.cli.export import export as export_verb
 from visiglot.cli.languages import languages as languages_verb
 from visiglot.cli.options import verb
 from visiglot.cli.recipes import app as recipes_app
@@ -58,10 +59,10 @@ def visiglot(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Give an image encoder any language model's languages: train, evaluate, caption, ask."""
+    """Give an image encoder any language model's languages: train, evaluate, export, caption, ask."""
 
 
-for main_verb in (train_verb, evaluate_verb, caption_verb, ask_verb):
+for main_verb in (train_verb, evaluate_verb, export_verb, caption_verb, ask_verb):
     verb(app, WORK)(main_verb)
 app.add_typer(data_app, name="data", rich_help_panel=HELP)
 app.add_typer(recipes_app, name="recipes", rich_help_panel=HELP)

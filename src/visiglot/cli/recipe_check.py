@@ -16,6 +16,7 @@ from visiglot.errors import CheckpointError, ConfigError, UnknownNameError, Visi
 
 if TYPE_CHECKING:
     from visiglot.config import Recipe, StageSection
+    from visiglot.models.config import VisiglotConfig
     from visiglot.models.vlm import VisionLanguageModel
 
 T = TypeVar("T")
@@ -99,8 +100,8 @@ def _check_model(recipe: Recipe, findings: Findings) -> None:
     """Assemble the model and its stages on the meta device, part by part."""
     import torch
 
-    from visiglot.models.build import config_of
     from visiglot.models.config import VisiglotConfig
+    from visiglot.models.values import config_of
     from visiglot.models.vlm import VisionLanguageModel
 
     model = recipe.model
@@ -176,9 +177,9 @@ def _part_config(recipe: Recipe, part: str) -> Any:
         ConfigError: a key or value of `config`.
         CheckpointError: `from` leads nowhere.
     """
-    from visiglot.models.build import config_of
     from visiglot.models.checkpoint.stock import load_config
     from visiglot.models.config import VisiglotConfig
+    from visiglot.models.values import config_of
 
     section = recipe.model.vision if part == "vision" else recipe.model.language_model
     if section.from_ is None:
@@ -198,7 +199,7 @@ def _part_config(recipe: Recipe, part: str) -> Any:
 
 def _vision_width(recipe: Recipe, config: Any) -> int:
     """Dv of the encoder. Raises ConfigError and ModelError."""
-    from visiglot.models.build import from_values
+    from visiglot.models.values import from_values
     from visiglot.models.vision import VisionEncoder, image_size_of, measure
 
     section = recipe.model.vision
@@ -212,8 +213,8 @@ def _vision_width(recipe: Recipe, config: Any) -> int:
 
 def _builds_llm(config: Any) -> bool:
     """True. Raises ConfigError and ModelError."""
-    from visiglot.models.build import from_values
     from visiglot.models.language_model import build_llm
+    from visiglot.models.values import from_values
 
     with from_values("model.language_model.config"):
         build_llm(config)
@@ -222,8 +223,8 @@ def _builds_llm(config: Any) -> bool:
 
 def _check_connector(type_: str, options: dict[str, Any], vision_width: int, text_width: int) -> Any:
     """The connector on the meta device. Raises ConfigError and UnknownNameError."""
-    from visiglot.models.build import from_values
     from visiglot.models.connectors import CONNECTORS
+    from visiglot.models.values import from_values
 
     factory = CONNECTORS.get(type_)
     parameters = inspect.signature(factory).parameters
@@ -233,6 +234,70 @@ def _check_connector(type_: str, options: dict[str, Any], vision_width: int, tex
         raise ConfigError("model.connector", [f"options.{name}: no such key; {_near(name, known)}" for name in unknown])
     with from_values("model.connector.options"):
         return factory(vision_width, text_width, **options)
+
+
+# --- what it can be exported to --------------------------------------------------------------------------------------
+
+
+def targets_of(recipe: Recipe) -> list[str]:
+    """The export targets that a recipe's model fits, and the first obstacle of each that it doesn't, a line each.
+
+    Parts that only the hub has count when their configs were fetched before. The recipe must be without problems.
+    """
+    from visiglot.export.targets import ANY, TARGETS
+
+    config = _whole_config(recipe)
+    if config is None:
+        return [f"export: {ANY}; the others are only known once the configs of its parts are on this machine"]
+    obstacles = {name: target.obstacles(config) for name, target in TARGETS.items()}
+    fits = ", ".join(name for name, found in obstacles.items() if not found)
+    return [f"export: {fits}", *(f"not {name}: {found[0]}" for name, found in obstacles.items() if found)]
+
+
+def _whole_config(recipe: Recipe) -> VisiglotConfig | None:
+    """The config of the model that a recipe makes; None where a part's isn't at hand."""
+    import torch
+
+    from visiglot.models.config import VisiglotConfig
+    from visiglot.models.connectors import CONNECTORS
+    from visiglot.models.families import family
+    from visiglot.models.vision import VisionEncoder, image_size_of, measure
+
+    model = recipe.model
+    vision = _part_config(recipe, "vision") or _cached_config(model.vision.from_)
+    llm = _part_config(recipe, "language_model") or _cached_config(model.language_model.from_)
+    if vision is None or llm is None:
+        return None
+    with torch.device("meta"):
+        encoder = VisionEncoder(vision, model.vision.layer)
+        features = measure(encoder, model.vision.image_size or image_size_of(vision) or 224)
+        width, text = features.patches.shape[2], llm.get_text_config()
+        connector = CONNECTORS.get(model.connector.type)(width, text.hidden_size, **model.connector.options)
+    return VisiglotConfig(
+        vision_config=vision,
+        text_config=llm,
+        connector={
+            "type": model.connector.type,
+            "vision_width": width,
+            "options": model.connector.options,
+            "words": model.connector.words,
+        },
+        vision_layer=model.vision.layer,
+        tokens_per_image=connector.num_tokens(features.patches.shape[1], features.grid),
+        image_token_id=text.vocab_size,
+        template=model.prompt.template or family(llm.model_type).template,
+    )
+
+
+def _cached_config(hub_id: str | None) -> Any:
+    """The config of a part that only the hub has, when its cache holds it; nothing is fetched."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(hub_id, local_files_only=True)
+    except (OSError, ValueError):
+        return None
+    return config
 
 
 # --- stages ----------------------------------------------------------------------------------------------------------
