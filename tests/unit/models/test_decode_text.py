@@ -74,3 +74,15 @@ def test_white_space_at_the_ends_is_left_out_and_inside_is_kept() -> None:
     ids = tokenizer.encode("  a fish \n", add_special_tokens=False)
     stream = TextStream(tokenizer)
     assert "".join([*(stream.push([token]) for token in ids), stream.flush()]) == "a fish"
+
+
+def test_a_stream_goes_on_after_bytes_that_are_no_text() -> None:
+    """A byte that fits nowhere makes those before it malformed, whose character was given; the rest still comes."""
+    tokenizer = _byte_fallback()
+    ids = tokenizer.convert_tokens_to_ids(["<0xE4>", "<0xBD>", "<0xA0>", "<0xFF>", "▁fish", "</s>"])
+    stream = TextStream(tokenizer)
+    pieces = [stream.push([token]) for token in ids]
+    pieces.append(stream.flush())
+    assert pieces[2] == "你"
+    assert "".join(pieces).endswith(" fish")
+    assert decode_text(tokenizer, ids).endswith(" fish")

@@ -28,7 +28,8 @@ class TextStream:
 
     A character may be spread over several tokens (byte-level BPE, byte fallback): nothing of it is given out before
     it is whole. White space waits for what follows it. All ids are decoded each time, because what a token adds may
-    depend on those before it.
+    depend on those before it. One thing can't be streamed as it ends: a byte that fits nowhere makes its whole run of
+    bytes malformed, characters before it too; those stay as they were given.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -47,7 +48,7 @@ class TextStream:
 
     def _give(self, text: str) -> str:
         if not text.startswith(self._given):
-            return ""
+            text = self._given + text[len(self._given) :]
         piece = text[len(self._given) :]
         self._given = text
         return piece
