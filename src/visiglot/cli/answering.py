@@ -183,6 +183,7 @@ def _load(loading: Loading, task: Task, *, hashed: bool) -> tuple[Answering, Que
 
     from visiglot.evaluate.answers import fingerprint_model
     from visiglot.models.answer import MAX_BATCH_TOKENS, Answering
+    from visiglot.models.decode import pack
     from visiglot.models.load import load_model
     from visiglot.models.quantize import check_quantization, quantize_model
 
@@ -199,6 +200,7 @@ def _load(loading: Loading, task: Task, *, hashed: bool) -> tuple[Answering, Que
         for line in quantize_model(model, loading.quantize, loading.quantize_parts):
             say(line)
         fingerprint += f" {loading.quantize} {loading.quantize_parts}"
+    pack(model)  # changes nothing but how long an answer takes
     card = tuple(model.config.languages)
     questioner = Questioner(
         task,

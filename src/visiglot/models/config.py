@@ -29,6 +29,7 @@ class VisiglotConfig(PreTrainedConfig):  # type: ignore[misc]
         caption_prompt: what `caption` asks where the user names nothing else, with {language} in place; None: what the
             built-in recipes train.
         image_first: whether a picture stands before a prompt that doesn't say where; else it stands after it.
+        image_gap: what stands between such a picture and the words after it (LLaVA: a line break).
     """
 
     model_type = "visiglot"
@@ -49,6 +50,7 @@ class VisiglotConfig(PreTrainedConfig):  # type: ignore[misc]
     max_length: int = 256
     caption_prompt: str | None = None
     image_first: bool = False
+    image_gap: str = ""
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:

@@ -89,6 +89,7 @@ class StandIn:
 
     training = False
     device = torch.device("cpu")
+    connector = SimpleNamespace(needs_context=False)
 
     def __init__(self, llm: Any) -> None:
         self.language_model = llm

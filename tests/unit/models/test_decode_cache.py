@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from visiglot.models.decode.cache import ROOM, RowsLayer, join, select, trim
+from visiglot.models.decode.cache import ROOM, RowsLayer, align, join, select, spread, trim
 
 
 def _states(rows: int, length: int, seed: int = 0) -> torch.Tensor:
@@ -63,3 +63,36 @@ def test_trimming_forgets_the_padding_of_its_side() -> None:
     trim([right], 3, side="right")
     assert torch.equal(left.keys, keys[:, :, 2:])
     assert torch.equal(right.values, -keys[:, :, :3])
+
+
+def test_beams_that_swap_are_copied_in_place() -> None:
+    keys = _states(4, 4)
+    layer = _layer(keys)
+    layer.update(_states(4, 1, seed=1), _states(4, 1, seed=2))
+    before, where = layer.keys.clone(), layer.keys.data_ptr()
+    select([layer], torch.tensor([1, 1, 0, 3]))
+    assert torch.equal(layer.keys, before[[1, 1, 0, 3]])
+    assert layer.keys.data_ptr() == where
+    new = _states(4, 1, seed=3)
+    layer.update(new, new)
+    assert layer.keys.data_ptr() == where
+    assert torch.equal(layer.keys, torch.cat([before[[1, 1, 0, 3]], new], dim=2))
+
+
+def test_aligned_rows_end_together() -> None:
+    keys = _states(3, 6)
+    layer = _layer(keys)
+    align([layer], torch.tensor([2, 5, 4]))
+    assert layer.keys.shape == (3, 2, 5, 3)
+    for row, end in enumerate((2, 5, 4)):
+        assert torch.equal(layer.keys[row, :, 5 - end :], keys[row, :, :end])
+        assert torch.equal(layer.values[row, :, 5 - end :], -keys[row, :, :end])
+
+
+def test_spread_prompts_are_put_back() -> None:
+    keys = _states(2, 3)
+    layer = _layer(keys)
+    with spread([layer], torch.tensor([0, 1, 1])):
+        assert torch.equal(layer.keys, keys[[0, 1, 1]])
+    assert torch.equal(layer.keys, keys)
+    assert torch.equal(layer.values, -keys)

@@ -15,6 +15,7 @@ from transformers import (
 
 from visiglot.errors import ConfigError, ModelError
 from visiglot.models.decode import Decoding
+from visiglot.models.decode import choose as choose_module
 from visiglot.models.decode.beams import BeamSearch, Candidate
 from visiglot.models.decode.choose import SingleSearch, choose, sample
 
@@ -110,6 +111,24 @@ def test_greedy_sampled_and_beam_rows_share_a_step() -> None:
     assert [score for score, _ in beams.running] == pytest.approx(scores.values.tolist(), abs=1e-5)
     assert [ids[1] for _, ids in beams.running] == [index % 300 for index in scores.indices.tolist()]
     assert parents[1] == [index // 300 for index in scores.indices.tolist()]
+
+
+@pytest.mark.parametrize("part", [1, 700, 10**9])
+def test_how_many_rows_are_looked_at_together_changes_nothing(part: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = torch.stack([_logits(seed=seed) for seed in range(7)]).bfloat16()
+
+    def searches() -> list[SingleSearch | BeamSearch]:
+        running = [(-1.0, (5,)), (-1.5, (6,)), (-2.0, (7,))]
+        penalised = _single(Decoding(repetition_penalty=2.0), (int(logits[4].argmax()),))
+        sampled = _single(Decoding(temperature=0.7, seed=3))
+        beams = BeamSearch("b", Decoding(beams=3), (), END, running=running)
+        return [_single(Decoding()), beams, penalised, sampled, _single(Decoding(min_new_tokens=2))]
+
+    wanted = [choose([search], scores) for search, scores in zip(searches(), logits.split([1, 3, 1, 1, 1]))]
+    monkeypatch.setattr(choose_module, "PART", part)
+    events, parents = choose(searches(), logits)
+    assert events == [event for found, _ in wanted for event in found]
+    assert parents == [goes_on for _, found in wanted for goes_on in found]
 
 
 def test_scores_that_are_not_finite_name_the_row() -> None:

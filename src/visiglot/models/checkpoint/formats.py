@@ -26,6 +26,12 @@ PARTS = (
 )
 
 
+OURS = "visiglot"
+"""Key in the config of an exported model below which it says what its format has no place for."""
+KEPT = ("languages", "caption_prompt", "image_first", "image_gap", "max_length")
+"""What stands there."""
+
+
 class Format(ABC):
     """How models of one format become ours."""
 
@@ -111,7 +117,11 @@ def open_model(where: str) -> Opened | None:
     for name, row in FORMATS.items():
         if row.reads(raw):
             with reading(f"{where}: its config"):
-                return Opened(where, name, row, row.config(raw, where))
+                config = row.config(raw, where)
+                for key, value in (raw.get(OURS) or {}).items():
+                    if key in KEPT:
+                        setattr(config, key, value)
+                return Opened(where, name, row, config)
     return None
 
 

@@ -71,6 +71,7 @@ class Llava(Format):
             max_length=min(LONGEST, getattr(stock.text_config, "max_position_embeddings", None) or LONGEST),
             caption_prompt=CAPTION_PROMPT,
             image_first=True,
+            image_gap="\n",
             dtype=stock.dtype,
         )
 

@@ -1,12 +1,16 @@
 """Keys and values of rows that start at different times.
 
-Shapes: B sub-rows (a row has one, with beams several), H heads, L positions, d width of a head.
+Shapes: B sub-rows (a row has one, with beams several), or M prompts for what belongs to an encoder; H heads,
+L positions, d width of a head.
 
 All rows in flight end at the same position; a row that has seen fewer tokens is padded on its left, so that a step adds
 one position to all of them. Masks and positions follow from the number of tokens that each row has seen.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -35,9 +39,9 @@ class RowsLayer(DynamicLayer):  # type: ignore[misc]
     ) -> tuple[Tensor, Tensor]:
         """Append [B, H, l, d] and return all keys and values."""
         if not self.is_initialized:
-            # prefill: what came is kept as it is; room is made at the first step
+            # prefill: what came is kept, heads apart as attention reads them; room is made at the first step
             self.dtype, self.device = key_states.dtype, key_states.device
-            self.keys, self.values = key_states, value_states
+            self.keys, self.values = key_states.contiguous(), value_states.contiguous()
             self.is_initialized = True
             return self.keys, self.values
         self._key_buffer, self.keys = _append(self._key_buffer, self.keys, key_states)
@@ -84,9 +88,47 @@ def cross_layers(cache: Cache) -> list[RowsLayer]:
 
 
 def select(layers: list[RowsLayer], index: Tensor) -> None:
-    """Keep the sub-rows in `index` [B'], in its order, repeated as it says."""
+    """Keep the sub-rows in `index` [B'], in its order, repeated as it says.
+
+    When their number stays, as with beams that swap, only those that change are copied, and buffers keep their room.
+    """
+    moved = None
+    if layers and len(index) == len(layers[0].keys):
+        moved = (index != torch.arange(len(index), device=index.device)).nonzero().squeeze(1)
+        index = index[moved]
+    for layer in layers:
+        keys, values = layer.keys.index_select(0, index), layer.values.index_select(0, index)
+        if moved is None:
+            layer.replace(keys, values)
+        else:
+            layer.keys.index_copy_(0, moved, keys)
+            layer.values.index_copy_(0, moved, values)
+
+
+def align(layers: list[RowsLayer], ends: Tensor) -> None:
+    """Shift each sub-row to the right until it ends where the longest does.
+
+    Args:
+        ends: [B] positions up to which each sub-row has something; what stands behind is forgotten.
+    """
+    longest = int(ends.max())
+    source = (torch.arange(longest, device=ends.device) - (longest - ends).unsqueeze(1)).clamp(min=0)  # [B, longest]
+    for layer in layers:
+        index = source[:, None, :, None].expand(-1, layer.keys.shape[1], -1, layer.keys.shape[3])
+        layer.replace(layer.keys.gather(2, index), layer.values.gather(2, index))
+
+
+@contextmanager
+def spread(layers: list[RowsLayer], index: Tensor) -> Iterator[None]:
+    """Meanwhile sub-row b holds a copy of what prompt `index[b]` holds."""
+    held = [(layer.keys, layer.values) for layer in layers]
     for layer in layers:
         layer.replace(layer.keys.index_select(0, index), layer.values.index_select(0, index))
+    try:
+        yield
+    finally:
+        for layer, (keys, values) in zip(layers, held):
+            layer.replace(keys, values)
 
 
 def trim(layers: list[RowsLayer], length: int, *, side: str) -> None:

@@ -2,8 +2,8 @@
 
 Shapes: B sub-rows (a row has one, with beams several, next to each other), V vocabulary.
 
-A vocabulary may have 250k entries, so nothing here makes a second copy of the scores of all rows: penalties touch the
-few ids that they are about, and truncated sampling looks at its candidates only.
+A vocabulary may have 250k entries, so the scores are gone through a few rows at a time, which then stay in the
+processor's cache; penalties touch the few ids that they are about, and truncated sampling looks at its candidates only.
 """
 
 from __future__ import annotations
@@ -17,9 +17,13 @@ from torch import Tensor
 from visiglot.errors import ModelError
 from visiglot.models.decode.beams import BeamSearch, Candidate
 from visiglot.models.decode.rows import Decoding, Event, Finish, Row
+from visiglot.models.decode.vocabulary import likeliest, norms_of, top
 
 FIRST_CANDIDATES = 64
 """Likeliest tokens that nucleus sampling looks at first; four times as many each time they aren't enough."""
+
+PART = 2**19
+"""Scores that are looked at together on a CPU. A row isn't divided, and other devices take all rows at once."""
 
 
 @dataclass
@@ -72,21 +76,40 @@ def choose(searches: Sequence[Search], logits: Tensor) -> tuple[list[Event], lis
 
     Args:
         searches: the rows.
-        logits: [B, V] float32 scores after each sub-row's last token; changed in place.
+        logits: [B, V] scores after each sub-row's last token, of any floating type; float32 ones are changed in place.
 
     Returns:
         The events, and for each row its sub-rows that go on (beams: the parent of each; finished: none).
 
     Raises:
-        ModelError: the scores of a row aren't finite.
+        ModelError: the scores of a row aren't finite. Other rows may have taken their step then.
     """
+    limit = PART // logits.shape[1] if logits.device.type == "cpu" else len(logits)
+    events: list[Event] = []
+    parents: list[list[int]] = []
+    part: list[Search] = []
+    start = size = 0
+    for position, search in enumerate(searches):
+        part.append(search)
+        size += len(search.tokens())
+        if position + 1 < len(searches) and size + len(searches[position + 1].tokens()) <= limit:
+            continue
+        found, goes_on = _choose(part, logits[start : start + size].float())
+        events += found
+        parents += goes_on
+        part, start, size = [], start + size, 0
+    assert start == len(logits)
+    return events, parents
+
+
+def _choose(searches: Sequence[Search], logits: Tensor) -> tuple[list[Event], list[list[int]]]:
+    """`choose` for a few rows: `logits` [B, V] are float32 and changed in place."""
     starts: list[int] = []  # of each row's sub-rows
     total = 0
     for search in searches:
         starts.append(total)
         total += len(search.tokens())
-    assert logits.shape[0] == total
-    norms = logits.logsumexp(-1)
+    norms = norms_of(logits)
     _check_finite(searches, starts, norms)
     touched = _penalise(searches, starts, logits, norms)
     single_ids = _choose_singles(searches, starts, logits)
@@ -164,7 +187,7 @@ def _choose_singles(searches: Sequence[Search], starts: Sequence[int], logits: T
         scores = logits
         if len(greedy) < len(logits):
             scores = logits[torch.tensor([starts[position] for position in greedy], device=logits.device)]
-        chosen.update(zip(greedy, scores.argmax(-1).tolist()))
+        chosen.update(zip(greedy, likeliest(scores).tolist()))
     for position, search in enumerate(searches):
         if isinstance(search, SingleSearch) and search.decoding.temperature > 0:
             chosen[position] = sample(logits[starts[position]], search.decoding, search.generator)
@@ -200,7 +223,7 @@ def _beam_candidates(
     index = torch.tensor(rows, device=logits.device)
     running = torch.tensor([score for _, search in beams for score, _ in search.running], device=logits.device)
     most = min(max(search.num_candidates for _, search in beams), logits.shape[1])
-    values, ids = (logits if len(rows) == len(logits) else logits[index]).topk(most)
+    values, ids = top(logits if len(rows) == len(logits) else logits[index], most)
     all_scores = (values - norms[index].unsqueeze(1) + running.unsqueeze(1)).tolist()
     all_ids = ids.tolist()
     found: dict[int, list[Candidate]] = {}

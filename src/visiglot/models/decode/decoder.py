@@ -8,9 +8,11 @@ from typing import Any
 import torch
 
 from visiglot.models.decode.choose import choose, start_search
-from visiglot.models.decode.flight import Flight, LanguageModelRunner
+from visiglot.models.decode.flight import Flight
 from visiglot.models.decode.prompts import check_row, embed_prompts
 from visiglot.models.decode.rows import Answer, Event, Row
+from visiglot.models.decode.runner import LanguageModelRunner
+from visiglot.models.decode.sharing import distinct_prompts, shared_prefixes
 from visiglot.models.decode.text import TextStream, decode_text
 
 
@@ -48,6 +50,9 @@ class Decoder:
     def add(self, rows: Sequence[Row]) -> list[Event]:
         """Read the prompts of `rows` in one batch, take their first tokens, and let them join the rows in flight.
 
+        What prompts have in common is read once: a causal LLM's keys and values of a beginning that rows share (the
+        picture, when it comes first), and what an encoder makes of prompts that are the same.
+
         Raises:
             PromptError: a row's pictures or length don't fit. No row has joined then.
             ModelError: the LLM's scores aren't finite. No row has joined then.
@@ -59,10 +64,7 @@ class Decoder:
             return []
         for row in rows:
             check_row(row, self._runner.max_positions, self._runner.layout)
-        pad_id = self.processor.tokenizer.pad_token_id
-        embeds, mask = embed_prompts(self.model, rows, self._runner.layout, 0 if pad_id is None else pad_id)
-        searches = [start_search(row, self._history(row), self._end_ids) for row in rows]
-        flight, logits = self._runner.prefill(searches, embeds, mask)
+        flight, logits = self._read(rows)
         events, parents = choose(flight.searches, logits)
         flight.keep(parents)
         if flight.searches:
@@ -128,6 +130,16 @@ class Decoder:
                 events = self.step()
         finally:
             self.drop([row.key])
+
+    def _read(self, rows: Sequence[Row]) -> tuple[Flight, torch.Tensor]:
+        """`rows` in flight, one sub-row each, and the logits [R, V] of their first token."""
+        searches = [start_search(row, self._history(row), self._end_ids) for row in rows]
+        pad_id = self.processor.tokenizer.pad_token_id or 0
+        if self._runner.layout == "seq2seq":
+            distinct, entries = distinct_prompts(rows)
+            return self._runner.encode(searches, *embed_prompts(self.model, distinct, "seq2seq", pad_id), entries)
+        prefixes = shared_prefixes(rows, reads_prompt=self.model.connector.needs_context)
+        return self._runner.prefill(searches, *embed_prompts(self.model, rows, "causal", pad_id), prefixes)
 
     def _history(self, row: Row) -> tuple[int, ...]:
         """The ids that the repetition penalty counts before there is a new one."""
