@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tools.nano_runs import FinishedRun
-from visiglot.cli.prompts import caption_prompt, content
+from visiglot.cli.prompts import content
 from visiglot.data.collate import collate
+from visiglot.data.nano.prompts import caption_prompt
 from visiglot.errors import CheckpointError, EvaluationError, VisiglotError
 from visiglot.evaluate.answers import ModelAnswerer
 from visiglot.evaluate.benchmark import Settings

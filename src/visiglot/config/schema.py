@@ -85,6 +85,13 @@ class LanguageModelSection(PartSource):
     tokenizer: str | TokenizerSection | None = Field(
         None, description="folder or hub id, or {vocabulary: N} to train one; default: the model's own"
     )
+
+    @model_validator(mode="after")
+    def _is_no_file(self) -> LanguageModelSection:
+        if self.from_ is not None and self.from_.endswith(WEIGHTS_FILES):
+            raise ValueError("from: is a file of weights; name the language model, and low-rank layers as `adapter`")
+        return self
+
     adapter: str | None = Field(
         None, description="folder, hub id or file of low-rank layers that were saved apart from the language model"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,26 +49,29 @@ def build_model(
     languages: Sequence[str],
     seed: int,
     texts: Callable[[], Iterable[str]] | None = None,
+    dtypes: Mapping[str, torch.dtype] | None = None,
 ) -> Built:
     """Assemble a model as a recipe's `model` section says.
 
-    Every weight is float32, also of parts that were saved in fewer bits (the report says which): training needs that of
-    what it changes, and a checkpoint of one number format is read back as it was written. bf16 is for computing only.
+    To train, every weight is float32, also of parts that were saved in fewer bits (the report says which): training
+    needs that of what it changes, and a checkpoint of one number format is read back as it was written.
 
     Args:
         section: the recipe's `model`.
         languages: FLORES-200 codes for the model's card.
         seed: of every freshly initialised weight; the global generator is left as it was.
         texts: gives the texts to train a tokenizer on, when the section asks for one.
+        dtypes: of the weights of each part ("vision", "connector", "language_model"), where it isn't float32.
 
     Raises:
         ConfigError, ModelError, CheckpointError: a part can't be built or loaded.
     """
     report: list[str] = []
+    formats = {part: (dtypes or {}).get(part, torch.float32) for part in ("vision", "connector", "language_model")}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        vision, image_processor = _vision(section, report)
-        llm, tokenizer, lora = _language_model(section, texts, report)
+        vision, image_processor = _vision(section, formats["vision"], report)
+        llm, tokenizer, lora = _language_model(section, texts, formats["language_model"], report)
         size = _image_size(section, vision, image_processor)
         image_processor = _image_processor(section, image_processor, size)
         features = measure(vision, size)
@@ -89,10 +92,13 @@ def build_model(
             report += load_connector(connector, section)
         else:
             report.append(f"connector: {section.connector.type}, new, {_size(connector)}")
+        connector.to(formats["connector"])
     tokens = connector.num_tokens(num_patches, features.grid)
     if tokens < 1:
         raise ConfigError("model.connector", [f"options: make {tokens} tokens of a picture; it needs at least one"])
     image_token_id = _image_token_id(tokenizer, text_config.vocab_size)
+    theirs = _prompts_of(section)
+    template = theirs.template if theirs is not None else family(llm.config.model_type).template
     config = VisiglotConfig(
         vision_config=vision.model.config,
         text_config=llm.config,
@@ -102,7 +108,7 @@ def build_model(
         image_token_id=image_token_id,
         lora=lora,
         languages=list(languages),
-        template=section.prompt.template or family(llm.config.model_type).template,
+        template=section.prompt.template or template,
         max_length=section.prompt.max_length,
         caption_prompt=section.prompt.caption,
         image_first=section.prompt.image_first,
@@ -121,6 +127,8 @@ def build_model(
         family=llm.config.model_type,
         template=config.template,
         max_length=config.max_length,
+        whole_turns=theirs is not None and theirs.whole_turns and section.prompt.template in (None, template),
+        bos_after_images=section.prompt.image_first and family(llm.config.model_type).bos,
     )
     model.processor = processor
     report.append(f"{tokens} image tokens a picture of {size} px ({num_patches} patches)")
@@ -130,7 +138,7 @@ def build_model(
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _vision(section: ModelSection, report: list[str]) -> tuple[VisionEncoder, Any]:
+def _vision(section: ModelSection, dtype: torch.dtype, report: list[str]) -> tuple[VisionEncoder, Any]:
     source = section.vision
     if source.from_ is None:
         config = config_of("model.vision", source.config)
@@ -142,26 +150,39 @@ def _vision(section: ModelSection, report: list[str]) -> tuple[VisionEncoder, An
     said: list[str] = []
     if is_weights_file(where):
         config = config_of("model.vision", source.config)
-        encoder = _filled_encoder(config, source.layer, where)
+        encoder = _filled_encoder(config, source.layer, where, dtype)
         image_processor = None
     elif (opened := open_model(where)) is not None:
         config = opened.config
-        encoder = _filled_encoder(config.vision_config, source.layer, where)
+        if section.connector.from_ == source.from_ and config.vision_layer != source.layer:
+            raise ConfigError(
+                "model.vision", [f"layer: is {source.layer}, the connector of {where} reads {config.vision_layer}"]
+            )
+        encoder = _filled_encoder(config.vision_config, source.layer, where, dtype)
         image_processor = opened.format.image_processor(where, config)
     else:
         config = load_config(where)
         inner = config.to_dict().get("vision_config") and config.vision_config
         encoder = VisionEncoder(inner or config, source.layer)
-        encoder.model, said = load_stock(encoder_class(inner or config), where, inner)
+        encoder.model, said = load_stock(encoder_class(inner or config), where, inner, dtype=dtype)
         image_processor = _own_image_processor(where, said)
-    said += _to_float32(encoder, encoder.model.config, config)
+    said += _to_dtype(encoder, encoder.model.config, config, dtype)
     report.append("; ".join([f"vision: {type(encoder.model).__name__} from {source.from_}, {_size(encoder)}", *said]))
     return encoder, image_processor
 
 
-def _filled_encoder(config: Any, layer: int, where: str) -> VisionEncoder:
+def _prompts_of(section: ModelSection) -> VisiglotProcessor | None:
+    """How the model of another format that the LLM comes from is asked; None when the LLM comes from elsewhere."""
+    name = section.language_model.from_
+    if name is None or section.language_model.tokenizer is not None:
+        return None
+    opened = open_model(resolve_model(name))
+    return None if opened is None or opened.kind == "visiglot" else opened.processor()
+
+
+def _filled_encoder(config: Any, layer: int, where: str, dtype: torch.dtype) -> VisionEncoder:
     with no_init_weights():
-        encoder = VisionEncoder(config, layer)
+        encoder = VisionEncoder(config, layer, dtype)
     fill(encoder, part_of(where, "vision."), where)
     return encoder
 
@@ -177,7 +198,7 @@ def _own_image_processor(where: str, said: list[str]) -> Any:
 
 
 def _language_model(
-    section: ModelSection, texts: Callable[[], Iterable[str]] | None, report: list[str]
+    section: ModelSection, texts: Callable[[], Iterable[str]] | None, dtype: torch.dtype, report: list[str]
 ) -> tuple[Any, Any, dict[str, Any] | None]:
     source = section.language_model
     where = None if source.from_ is None else resolve_model(source.from_)
@@ -194,15 +215,15 @@ def _language_model(
     if opened is not None:
         config, lora = opened.config, opened.config.lora
         with no_init_weights():
-            llm = lm.build_llm(config.text_config)
+            llm = lm.build_llm(config.text_config, dtype)
         llm.tie_weights()
         if lora is not None:
             inject_lora(llm, lora)
         fill(llm, part_of(where, "language_model."), where)
     else:
         config = load_config(where)
-        llm, said = load_stock(lm.llm_class(config), where)
-    said += _to_float32(llm, llm.config, config)
+        llm, said = load_stock(lm.llm_class(config), where, dtype=dtype)
+    said += _to_dtype(llm, llm.config, config, dtype)
     report.append("; ".join([f"language_model: {type(llm).__name__} from {source.from_}, {_size(llm)}", *said]))
     if source.adapter is not None:
         if lora is not None:
@@ -271,10 +292,9 @@ def _size(module: nn.Module) -> str:
     return count(sum(parameter.numel() for parameter in module.parameters()))
 
 
-def _to_float32(module: nn.Module, config: Any, saved: Any) -> list[str]:
-    """Make all of a loaded part float32, and say so when its checkpoint's config, `saved`, states another format."""
-    module.float()
-    config.dtype = torch.float32
-    return (
-        [] if saved.dtype in (None, torch.float32) else [f"{str(saved.dtype).removeprefix('torch.')} kept as float32"]
-    )
+def _to_dtype(module: nn.Module, config: Any, saved: Any, dtype: torch.dtype) -> list[str]:
+    """Make all of a loaded part `dtype`, and say so when its checkpoint's config, `saved`, states another."""
+    module.to(dtype)
+    config.dtype = dtype
+    names = [str(one).removeprefix("torch.") for one in (saved.dtype, dtype)]
+    return [] if saved.dtype in (None, dtype) else [f"{names[0]} kept as {names[1]}"]

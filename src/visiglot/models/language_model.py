@@ -35,9 +35,9 @@ def llm_class(config: Any) -> Any:
     return found[0] if isinstance(found, tuple | list) else found
 
 
-def build_llm(config: Any) -> Any:
-    """A new LLM with random weights for `config`. Raises ModelError."""
-    return llm_class(config)._from_config(config)
+def build_llm(config: Any, dtype: torch.dtype | None = None) -> Any:
+    """A new LLM with random weights for `config`, by default in the config's number format. Raises ModelError."""
+    return llm_class(config)._from_config(config, **({} if dtype is None else {"dtype": dtype}))
 
 
 def settle_layout(config: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 import yaml
@@ -17,10 +18,22 @@ from visiglot.models.device import pick_device
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.quantize import check_quantization, quantize_model
 from visiglot.models.runs import resolve_model
-from visiglot.models.vlm import VisionLanguageModel
+from visiglot.models.vlm import FP32_PARTS, VisionLanguageModel
 
 DTYPES = {"auto": "auto", "fp32": torch.float32, "bf16": torch.bfloat16}
 YAML = (".yaml", ".yml")
+PARTS = ("vision", "connector", "language_model")
+
+
+@dataclass(frozen=True)
+class PartsReport:
+    """Where the parts of a model came from: what `load_report` is for a model that a YAML file names."""
+
+    where: str
+    said: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        return [f"{self.where}: put together of parts", *self.said]
 
 
 def load_model(
@@ -60,19 +73,18 @@ def load_model(
     if dtype not in DTYPES:
         raise UnknownNameError("dtype", dtype, DTYPES)
     for part in fp32_parts:
-        if part not in ("vision", "connector"):
-            raise UnknownNameError("part", part, ("vision", "connector"))
+        if part not in FP32_PARTS:
+            raise UnknownNameError("part", part, FP32_PARTS)
     where = resolve_model(name)
     if where.endswith(YAML):
-        built = load_parts(where)
+        few = {part: torch.bfloat16 for part in PARTS if part not in fp32_parts}
+        built = load_parts(where, few if dtype == "bf16" else {})
         model, processor = built.model, built.processor
-        if dtype == "bf16":
-            for part in {"vision", "connector", "language_model"} - set(fp32_parts):
-                getattr(model, part).bfloat16()
+        model.load_report = PartsReport(where, tuple(built.report))
     else:
         opened = opened_model(where)
-        model = load_whole(VisionLanguageModel, where, dtype=DTYPES[dtype], fp32_parts=tuple(fp32_parts))
         processor = opened.processor()
+        model = load_whole(VisionLanguageModel, where, dtype=DTYPES[dtype], fp32_parts=tuple(fp32_parts))
         model.config.template = processor.template
     model.processor = processor
     model = model.to(target).eval()
@@ -81,11 +93,14 @@ def load_model(
     return model, processor
 
 
-def load_parts(path: str) -> Built:
+def load_parts(path: str, dtypes: Mapping[str, torch.dtype]) -> Built:
     """A model from parts that have weights, as a YAML file with the keys of a recipe's `model` names them.
 
     This is how a model is put together that was saved in pieces: the parts of its training, a language model and its
     adapter.
+
+    Args:
+        dtypes: of parts that aren't to be float32.
 
     Raises:
         ConfigError: the file is wrong, or a part would start with random weights.
@@ -107,7 +122,7 @@ def load_parts(path: str) -> Built:
     bare = [f"{name}.from: is missing; a model that answers needs weights" for name, one in sources.items() if not one]
     if bare:
         raise ConfigError(path, bare)
-    built = build_model(section, languages=(), seed=0)
+    built = build_model(section, languages=(), seed=0, dtypes=dtypes)
     fresh = [line for line in built.report if "; fresh: " in line]
     if fresh:
         raise ConfigError(

@@ -15,7 +15,7 @@ from visiglot.models.answer import MAX_BATCH_TOKENS, Answering, Request, row_see
 from visiglot.models.checkpoint.tensors import opened_model
 from visiglot.models.decode import Answer, Decoding
 from visiglot.models.processor import VisiglotProcessor
-from visiglot.prompts import with_images
+from visiglot.prompts import placing_of, with_images
 from visiglot.types import Example, ImageRef, Message
 
 Picture = Image.Image | str | Path | bytes
@@ -132,7 +132,9 @@ class Prompting:
         return Answering(self, self.processor, opened=pictures.opened).stream(request)
 
     def _request(self, place: tuple[int, int], refs: tuple[ImageRef, ...], prompt: str, decoding: Decoding) -> Request:
-        content = with_images(prompt, len(refs), first=self.config.image_first)
+        if not isinstance(prompt, str):
+            raise _no_text("prompt", prompt)
+        content = with_images(prompt, len(refs), placing_of(self.config, self.processor))
         example = Example(repr(prompt), (Message("user", content),), ENGLISH, refs)
         return Request(f"{place}", example, replace(decoding, seed=row_seed(decoding.seed, *place)))
 
@@ -144,6 +146,8 @@ def _by_entry(images: Sequence[Shown], prompts: Sequence[str] | Sequence[Sequenc
             raise PromptError(f"{name}: a list is expected, found {type(values).__name__}", hint="Put it into a list.")
     if all(isinstance(prompt, str) for prompt in prompts):
         return [tuple(map(str, prompts))] * len(images)
+    for place, own in enumerate(prompts):
+        _check_prompts(own, f"prompts[{place}]")
     if any(isinstance(own, str) for own in prompts):
         raise PromptError(
             "prompts: some are texts, some are lists of texts", hint="Give the prompts of all, or a list for each."
@@ -156,6 +160,21 @@ def _by_entry(images: Sequence[Shown], prompts: Sequence[str] | Sequence[Sequenc
     return [tuple(own) for own in prompts]
 
 
+def _check_prompts(own: Any, name: str) -> None:
+    """Raises PromptError: `own` is neither a text nor a list of texts."""
+    if isinstance(own, str):
+        return
+    if not isinstance(own, Sequence) or isinstance(own, bytes):
+        raise _no_text(name, own)
+    for place, prompt in enumerate(own):
+        if not isinstance(prompt, str):
+            raise _no_text(f"{name}[{place}]", prompt)
+
+
+def _no_text(name: str, found: object) -> PromptError:
+    return PromptError(f"{name}: a text is expected, found {type(found).__name__}", hint="Give a str.")
+
+
 class _Pictures:
     """References to pictures; `opened` are those in memory, by the name of their reference, the same object once."""
 
@@ -165,9 +184,9 @@ class _Pictures:
 
     def references(self, shown: Shown, name: str) -> tuple[ImageRef, ...]:
         """Of all that a prompt shows. Raises PromptError: something is no picture."""
-        if isinstance(shown, Picture):
-            return (self._reference(shown, name),)
-        return tuple(self._reference(picture, f"{name}[{place}]") for place, picture in enumerate(shown))
+        if isinstance(shown, Sequence) and not isinstance(shown, str | bytes):
+            return tuple(self._reference(picture, f"{name}[{place}]") for place, picture in enumerate(shown))
+        return (self._reference(shown, name),)
 
     def _reference(self, picture: Picture, name: str) -> ImageRef:
         if isinstance(picture, Image.Image):
@@ -181,5 +200,5 @@ class _Pictures:
             return ImageRef(path.as_posix(), path=path)
         raise PromptError(
             f"{name}: a picture is expected, found {type(picture).__name__}",
-            hint="Give a PIL image, a path, or the bytes of a file.",
+            hint="Give a PIL image, a path, or the bytes of a file; a list of several; an empty list for none.",
         )

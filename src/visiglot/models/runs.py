@@ -188,7 +188,7 @@ def model_folder(path: Path) -> Path:
     Raises:
         CheckpointError: there is none.
     """
-    if (path / "config.json").is_file() or (path / "adapter_config.json").is_file():
+    if (path / "config.json").is_file() or any(path.glob("adapter_*")):
         return path
     if (path / "model" / "config.json").is_file():
         return path / "model"

@@ -24,12 +24,13 @@ class VisionEncoder(nn.Module):
     Args:
         config: of the encoder.
         layer: hidden state to read; -1 is the last, after the encoder's final norm.
+        dtype: of the weights; default: the config's.
     """
 
-    def __init__(self, config: Any, layer: int = -1) -> None:
+    def __init__(self, config: Any, layer: int = -1, dtype: torch.dtype | None = None) -> None:
         super().__init__()
         self.layer = layer
-        self.model = build_encoder(config)
+        self.model = build_encoder(config, dtype)
 
     def forward(self, pixel_values: Tensor) -> VisionFeatures:
         """[I, 3, H, W] -> patches [I, N, Dv] and pooled [I, Dv]."""
@@ -49,13 +50,14 @@ class VisionEncoder(nn.Module):
         return VisionFeatures(patches, pooled, grid)
 
 
-def build_encoder(config: Any) -> nn.Module:
+def build_encoder(config: Any, dtype: torch.dtype | None = None) -> nn.Module:
     """A new encoder with random weights for `config`.
 
     Raises:
         ModelError: transformers has no vision model for it.
     """
-    encoder: nn.Module = encoder_class(config)._from_config(config)
+    given = {} if dtype is None else {"dtype": dtype}
+    encoder: nn.Module = encoder_class(config)._from_config(config, **given)
     return encoder
 
 

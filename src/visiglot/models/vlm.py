@@ -12,6 +12,7 @@ D LLM width, Dv vision width, V vocabulary, H and W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,17 +22,20 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from visiglot.errors import PromptError
+from visiglot.errors import PromptError, UnknownNameError
 from visiglot.models import language_model as lm
-from visiglot.models.checkpoint.foreign import LoadReport, settle_generation, state_of
+from visiglot.models.checkpoint.foreign import Report, settle_generation, state_of
 from visiglot.models.checkpoint.tensors import (
     fill,
-    load_tensors,
     opened_model,
     own_state,
+    part_of,
+    refuse_hub_options,
     refuse_misfits,
     refuse_other_shapes,
+    stored_dtype,
 )
+from visiglot.models.checkpoint.weights import StoredTensor
 from visiglot.models.config import VisiglotConfig
 from visiglot.models.connectors import CONNECTORS, Connector
 from visiglot.models.lora import inject_lora
@@ -40,6 +44,8 @@ from visiglot.models.quantize import refuse_quantized
 from visiglot.models.vision import VisionEncoder
 from visiglot.types import IGNORE, Batch, Layout, TextContext, VisionFeatures
 
+FP32_PARTS = ("vision", "connector")
+"""Parts that may stay in float32 beside an LLM in fewer bits."""
 MIXED_WORDS = 16
 """How many of the nearest words an image token is mixed of."""
 
@@ -76,7 +82,7 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
     _supports_flash_attn = True
     _supports_attention_backend = True
     input_modalities: ClassVar[tuple[str, ...]] = ("image", "text")
-    load_report: LoadReport | None = None
+    load_report: Report | None = None
 
     def __init__(self, config: VisiglotConfig) -> None:
         super().__init__(config)
@@ -107,24 +113,35 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
 
         Raises:
             CheckpointError: there is no such model, a shared part isn't there or isn't what was shared, or a tensor is
-                missing or fits nowhere.
+                missing or fits nowhere, or an option of the hub is given.
+            UnknownNameError: no such part.
         """
         fp32_parts = kwargs.pop("fp32_parts", ())
+        for part in fp32_parts:
+            if part not in FP32_PARTS:
+                raise UnknownNameError("part", part, FP32_PARTS)
         if where is None:
             return super().from_pretrained(where, *args, **kwargs)
+        refuse_hub_options(kwargs)
         opened = opened_model(str(where))
         foreign = opened.kind != "visiglot"
+        state: Mapping[str, Tensor | StoredTensor]
         state, report = state_of(opened) if foreign else (own_state(str(where)), None)
-        kwargs = {"config": opened.config, **kwargs, "state_dict": state, "ignore_mismatched_sizes": True}
-        model, info = super().from_pretrained(None, *args, **{**kwargs, "output_loading_info": True})
+        dtype = kwargs.get("dtype", "auto")
+        if dtype == "auto":
+            stated = opened.config.dtype
+            dtype = stated if stated in (torch.float32, torch.bfloat16) else stored_dtype(state)
+        state = {name: one.read_as(dtype) if isinstance(one, StoredTensor) else one for name, one in state.items()}
+        kwargs = {"config": opened.config, **kwargs, "state_dict": state, "dtype": dtype}
+        asked = {**kwargs, "ignore_mismatched_sizes": True, "output_loading_info": True}
+        model, info = super().from_pretrained(None, *args, **asked)
         refuse_other_shapes(str(where), info["mismatched_keys"])
+        refuse_misfits(str(where), list(info["missing_keys"]), list(info["unexpected_keys"]))
         settle_generation(opened, model)
-        if foreign:
-            refuse_misfits(str(where), list(info["missing_keys"]), list(info["unexpected_keys"]))
         model.load_report = report
         model.name_or_path = str(where)
         for part in fp32_parts:
-            fill(getattr(model, part).float(), load_tensors(str(where), f"{part}."), str(where))
+            fill(getattr(model, part).float(), part_of(str(where), f"{part}."), str(where))
         return (model, info) if kwargs.get("output_loading_info") else model
 
     def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:

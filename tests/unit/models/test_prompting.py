@@ -150,6 +150,11 @@ def test_a_picture_that_cannot_be_read_is_an_error_at_once(built: Built, tmp_pat
         ([RED], "dog", "prompts: a list is expected, found str"),
         ([RED], ["dog", ["cat"]], "some are texts, some are lists"),
         ([RED, BLUE], [["dog"]], "1 lists of them for 2 entries"),
+        ([RED, 7], ["dog"], r"images\[1\]: a picture is expected, found int"),
+        ([None], ["dog"], r"images\[0\]: a picture is expected, found NoneType"),
+        ([RED], [3], r"prompts\[0\]: a text is expected, found int"),
+        ([RED], ["dog", None], r"prompts\[1\]: a text is expected, found NoneType"),
+        ([RED, BLUE], [["dog"], ["cat", b"cat"]], r"prompts\[1\]\[1\]: a text is expected, found bytes"),
         ([[RED, 7]], ["dog"], r"images\[0\]\[1\]: a picture is expected, found int"),
         ([[RED, BLUE]], ["{image} dog"], "1 times, and 2 pictures"),
     ],
@@ -157,6 +162,15 @@ def test_a_picture_that_cannot_be_read_is_an_error_at_once(built: Built, tmp_pat
 def test_what_is_no_list_of_pictures_and_prompts_is_refused(built: Built, images: Any, prompts: Any, said: str) -> None:
     with pytest.raises(PromptError, match=said):
         built.model.generate(images, prompts)
+
+
+@pytest.mark.parametrize(
+    ("image", "prompt", "said"),
+    [(None, "dog", "image: a picture is expected, found NoneType"), (RED, 3, "prompt: a text is expected, found int")],
+)
+def test_a_stream_of_no_picture_or_text_is_refused_at_once(built: Built, image: Any, prompt: Any, said: str) -> None:
+    with pytest.raises(PromptError, match=said):
+        built.model.stream(image, prompt)
 
 
 def test_a_model_finds_its_processor_where_it_came_from(tmp_path: Path) -> None:

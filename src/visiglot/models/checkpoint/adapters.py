@@ -23,6 +23,11 @@ from visiglot.models.parts import adapter_names
 CONFIG = "adapter_config.json"
 _FILES = ("adapter_model.safetensors", "adapter_model.bin")
 _NAME = re.compile(r"^(?P<layer>.+)\.lora_(?P<side>[AB])\.(?:(?P<adapter>[^.]+)\.)?weight$")
+_CHANGES = (
+    "use_dora", "use_rslora", "fan_in_fan_out", "alpha_pattern", "rank_pattern", "layer_replication", "modules_to_save",
+    "lora_bias", "use_qalora", "arrow_config", "trainable_token_indices",
+)  # fmt: skip
+"""Settings that change what an adapter does, if they are set."""
 _ALPHA = 16.0
 """mBLIP's, for files that state none (arXiv 2307.06930)."""
 
@@ -66,7 +71,9 @@ def load_adapter(llm: nn.Module, where: str) -> tuple[dict[str, Any], str]:
     if missing:
         raise CheckpointError(f"{where}: {min(missing)} is missing", hint="Fetch or write the adapter again.")
     fill_some(llm, named, where)
-    return lora, f"low-rank layers of {where}: rank {rank} on {', '.join(lora['targets'])}, {len(layers)} layers"
+    base = _stated_base(where)
+    said = f"low-rank layers of {where}: rank {rank} on {', '.join(lora['targets'])}, {len(layers)} layers"
+    return lora, f"{said}; made for {base}" if base else said
 
 
 def _adapter_tensors(where: str) -> dict[str, StoredTensor]:
@@ -118,7 +125,7 @@ def _settings(where: str, rank: int) -> dict[str, Any]:
         return {"alpha": _ALPHA, "dropout": 0.0}
     with reading(f"{where}: {CONFIG}"):
         values = json.loads(path.read_text(encoding="utf-8"))
-    odd = {key: values[key] for key in ("use_dora", "use_rslora", "fan_in_fan_out") if values.get(key)}
+    odd = {key: values[key] for key in _CHANGES if values.get(key)}
     if values.get("peft_type", "LORA") != "LORA" or odd or values.get("bias", "none") != "none":
         raise CheckpointError(
             f"{where}: {CONFIG} is of kind {values.get('peft_type')!r}, bias {values.get('bias', 'none')!r}"
@@ -130,6 +137,12 @@ def _settings(where: str, rank: int) -> dict[str, Any]:
             f"{where}: {CONFIG} states rank {values['r']}, its tensors have {rank}", hint="The files don't belong."
         )
     return {"alpha": float(values.get("lora_alpha", _ALPHA)), "dropout": float(values.get("lora_dropout", 0.0))}
+
+
+def _stated_base(where: str) -> str | None:
+    """The language model that an adapter says it was trained on."""
+    path = None if is_weights_file(where) else fetch(where, CONFIG)
+    return None if path is None else json.loads(path.read_text(encoding="utf-8")).get("base_model_name_or_path")
 
 
 def _head_names(llm: nn.Module) -> set[str]:

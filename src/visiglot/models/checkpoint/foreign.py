@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from transformers import GenerationConfig
 
@@ -17,6 +17,14 @@ from visiglot.models.checkpoint.weights import StoredTensor, Weights, fetch
 PARTS = ("vision", "connector", "language_model")
 NAMED = 6
 """Names that a line tells of many."""
+
+
+class Report(Protocol):
+    """What happened while a model was loaded."""
+
+    def lines(self) -> list[str]:
+        """For people, one fact a line."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from visiglot.errors import CheckpointError
@@ -28,8 +28,10 @@ PARTS = (
 
 OURS = "visiglot"
 """Key in the config of an exported model below which it says what its format has no place for."""
-KEPT = ("languages", "caption_prompt", "image_first", "image_gap", "max_length")
-"""What stands there."""
+KEPT = ("languages", "caption_prompt", "image_first", "image_gap", "max_length", "template")
+"""What stands there for our config."""
+SPOKEN = ("bos_after_images", "whole_turns")
+"""What stands there for our processor."""
 
 
 class Format(ABC):
@@ -88,12 +90,14 @@ class Opened:
         kind: its name in the table of formats.
         format: that row.
         config: ours.
+        spoken: attributes of the processor that its format has no place for.
     """
 
     where: str
     kind: str
     format: Format
     config: VisiglotConfig
+    spoken: Mapping[str, Any] = field(default_factory=dict)
 
     def weights(self) -> tuple[Weights, list[str], list[str]]:
         """Its tensors under our names, the names of those left out as unused, and of those that fit nowhere."""
@@ -104,7 +108,10 @@ class Opened:
 
     def processor(self) -> VisiglotProcessor:
         """Raises CheckpointError."""
-        return self.format.processor(self.where, self.config)
+        processor = self.format.processor(self.where, self.config)
+        for key, value in self.spoken.items():
+            setattr(processor, key, value)
+        return processor
 
 
 def open_model(where: str) -> Opened | None:
@@ -118,10 +125,11 @@ def open_model(where: str) -> Opened | None:
         if row.reads(raw):
             with reading(f"{where}: its config"):
                 config = row.config(raw, where)
-                for key, value in (raw.get(OURS) or {}).items():
-                    if key in KEPT:
-                        setattr(config, key, value)
-                return Opened(where, name, row, config)
+                said = raw.get(OURS) or {}
+                for key in KEPT:
+                    if key in said:
+                        setattr(config, key, said[key])
+                return Opened(where, name, row, config, {key: said[key] for key in SPOKEN if key in said})
     return None
 
 

@@ -14,10 +14,11 @@ from transformers import LlavaConfig
 
 from visiglot.errors import CheckpointError, PromptError
 from visiglot.models import language_model as lm
+from visiglot.models.checkpoint import reading
 from visiglot.models.checkpoint.formats import FORMATS, Format
 from visiglot.models.checkpoint.naming import LLAVA
 from visiglot.models.checkpoint.stock import load_image_processor, load_tokenizer
-from visiglot.models.checkpoint.weights import fetch
+from visiglot.models.checkpoint.weights import WHOLE, fetch
 from visiglot.models.config import VisiglotConfig
 from visiglot.models.connectors.mlp import MLPConnector
 from visiglot.models.families import family
@@ -125,8 +126,8 @@ def _template(where: str, tokenizer: Any, image_token: str, default: str) -> str
     chat = _chat_template(where, tokenizer)
     if chat is None:
         return default
-    turns = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What?"}]}]
-    written = tokenizer.apply_chat_template(turns, chat_template=chat, tokenize=False, add_generation_prompt=True)
+    with reading(f"{where}: its chat template", hint=f"Correct the template. {WHOLE}"):
+        written = _written(tokenizer, chat, image_token)
     written = written.removeprefix(tokenizer.bos_token or "").strip()
     for name in template_names():
         template = load_template(name)
@@ -139,16 +140,36 @@ def _template(where: str, tokenizer: Any, image_token: str, default: str) -> str
     )
 
 
+def _written(tokenizer: Any, chat: str, image_token: str) -> str:
+    """What a chat template makes of a turn with a picture; older ones take a turn's words as one string."""
+    parts = [{"type": "image"}, {"type": "text", "text": "What?"}]
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": parts}], chat_template=chat, tokenize=False, add_generation_prompt=True
+            )
+        )
+    except TypeError:
+        turn = {"role": "user", "content": f"{image_token}\nWhat?"}
+        return str(
+            tokenizer.apply_chat_template([turn], chat_template=chat, tokenize=False, add_generation_prompt=True)
+        )
+
+
 def _chat_template(where: str, tokenizer: Any) -> str | None:
     jinja = fetch(where, "chat_template.jinja")
     if jinja is not None:
         return jinja.read_text(encoding="utf-8")
     for name in ("chat_template.json", "processor_config.json"):
         path = fetch(where, name)
-        found = None if path is None else json.loads(path.read_text(encoding="utf-8")).get("chat_template")
+        with reading(f"{where}: {name}"):
+            found = None if path is None else json.loads(path.read_text(encoding="utf-8")).get("chat_template")
         if found is not None:
             return str(found)
-    return None if tokenizer.chat_template is None else str(tokenizer.chat_template)
+    if tokenizer.chat_template is None:
+        fetch(where, "chat_template.jinja", sure=True)
+        return None
+    return str(tokenizer.chat_template)
 
 
 FORMATS.add("llava", Llava())

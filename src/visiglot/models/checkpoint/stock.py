@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,8 +34,10 @@ def load_whole(kind: Any, where: str, *, dtype: Any, fp32_parts: tuple[str, ...]
     return model
 
 
-def load_stock(kind: Any, where: str, config: Any = None) -> tuple[Any, list[str]]:
-    """A stock part in float32, and what there is to say of it.
+def load_stock(
+    kind: Any, where: str, config: Any = None, *, dtype: torch.dtype = torch.float32
+) -> tuple[Any, list[str]]:
+    """A stock part, and what there is to say of it.
 
     What the checkpoint holds beyond the part (a classifier, the other half of a two-tower model) is left out and named.
 
@@ -42,7 +46,7 @@ def load_stock(kind: Any, where: str, config: Any = None) -> tuple[Any, list[str
     """
     given = {} if config is None else {"config": config}
     with reading(f"{where}: {kind.__name__}"), _without_its_table():
-        model, found = kind.from_pretrained(where, dtype=torch.float32, output_loading_info=True, **given)
+        model, found = kind.from_pretrained(where, dtype=dtype, output_loading_info=True, **given)
     missing = sorted(found["missing_keys"])
     fresh = [key for key in missing if key.startswith(MAY_BE_NEW)]
     refuse_misfits(where, [key for key in missing if key not in fresh], [])
@@ -59,12 +63,25 @@ def load_tokenizer(where: str) -> Any:
         CheckpointError: there is none, or it can't be read.
     """
     with reading(f"{where}: its tokenizer"):
+        file = fetch(where, "tokenizer.json")
         try:
-            return AutoTokenizer.from_pretrained(where)
+            tokenizer = AutoTokenizer.from_pretrained(where)
         except ValueError as error:
-            if fetch(where, "tokenizer.json") is None or "okenizer" not in str(error):
+            if file is None or "okenizer" not in str(error):
                 raise
             return PreTrainedTokenizerFast.from_pretrained(where)
+        if file is not None and not _is_as_written(tokenizer, file):
+            return PreTrainedTokenizerFast.from_pretrained(where)
+        return tokenizer
+
+
+def _is_as_written(tokenizer: Any, file: Path) -> bool:
+    """Whether a tokenizer does what its tokenizer.json says; some classes build another from its vocabulary."""
+    said = json.loads(file.read_text(encoding="utf-8"))
+    done = json.loads(tokenizer.backend_tokenizer.to_str())
+    return all(said.get(step) == done.get(step) for step in ("normalizer", "pre_tokenizer", "decoder")) and bool(
+        said["model"].get("byte_fallback")
+    ) == bool(done["model"].get("byte_fallback"))
 
 
 def load_image_processor(where: str, image_size: int) -> Any:
@@ -73,7 +90,8 @@ def load_image_processor(where: str, image_size: int) -> Any:
     Raises:
         CheckpointError: it can't be read.
     """
-    if fetch(where, "preprocessor_config.json") is None and fetch(where, "processor_config.json") is None:
+    files = ("preprocessor_config.json", "processor_config.json")
+    if not any(fetch(where, name) for name in files) and not any(fetch(where, name, sure=True) for name in files):
         return BlipImageProcessorPil(size={"height": image_size, "width": image_size})
     with reading(f"{where}: its preprocessing"), _without_its_table():
         return AutoImageProcessor.from_pretrained(where, backend="pil")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,8 @@ from visiglot.models.checkpoint.formats import FORMATS, Opened, open_model, read
 from visiglot.models.checkpoint.packed import unpack
 from visiglot.models.checkpoint.shared import read_shared_part, shared_parts
 from visiglot.models.checkpoint.weights import StoredTensor, find_weights, is_weights_file
+
+HUB_OPTIONS = frozenset({"revision", "subfolder", "variant", "cache_dir", "weights_only", "use_safetensors"})
 
 
 def part_of(where: str, prefix: str) -> Mapping[str, Tensor | StoredTensor]:
@@ -82,6 +85,19 @@ def own_state(where: str) -> Mapping[str, Tensor | StoredTensor]:
     return weights.names if is_plain else load_tensors(where, "")
 
 
+def stored_dtype(state: Mapping[str, Tensor | StoredTensor]) -> torch.dtype:
+    """The number format that most of a model's weights have: float32 or bfloat16.
+
+    float16 is read as float32: T5's layers overflow in it.
+    """
+    sizes: dict[torch.dtype, int] = {}
+    for value in state.values():
+        if value.dtype.is_floating_point:
+            sizes[value.dtype] = sizes.get(value.dtype, 0) + value.shape.numel()
+    most = max(sizes, key=lambda dtype: sizes[dtype], default=torch.float32)
+    return most if most == torch.bfloat16 else torch.float32
+
+
 def fill(module: nn.Module, tensors: Mapping[str, Tensor | StoredTensor], where: str) -> None:
     """Copy every tensor into a module; what is missing must share its storage with something that was filled.
 
@@ -109,7 +125,10 @@ def fill_some(module: nn.Module, tensors: Mapping[str, Tensor | StoredTensor], w
                 f"{where}: weights of another shape: {key} is {list(value.shape)} there, {list(state[key].shape)} here",
                 hint="The files are of another model: check the name and the options of its parts.",
             )
-        state[key].copy_(value if isinstance(value, Tensor) else value.read())
+        if isinstance(value, Tensor):
+            state[key].copy_(value)
+        else:
+            value.read_into(state[key])
 
 
 def own_heads(module: nn.Module, tensors: Mapping[str, Tensor | StoredTensor]) -> None:
@@ -130,6 +149,16 @@ def _equal(one: Tensor | StoredTensor, other: Tensor | StoredTensor) -> bool:
     if isinstance(one, StoredTensor) and isinstance(other, StoredTensor):
         return one.equals(other)
     return torch.equal(*(value if isinstance(value, Tensor) else value.read() for value in (one, other)))
+
+
+def refuse_hub_options(given: Mapping[str, Any]) -> None:
+    """Raise CheckpointError for what transformers takes to find files on the hub, and we don't."""
+    named = sorted(HUB_OPTIONS & {key for key, value in given.items() if value is not None})
+    if named:
+        raise CheckpointError(
+            f"{', '.join(named)}: not among what can be said of a model on the hub; its main branch is read",
+            hint="Fetch another branch with huggingface_hub.snapshot_download, and load the folder.",
+        )
 
 
 def refuse_other_shapes(where: str, mismatched: Iterable[tuple[str, torch.Size, torch.Size]]) -> None:

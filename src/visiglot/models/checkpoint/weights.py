@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,19 +21,22 @@ from threading import Lock
 from typing import Any
 
 import torch
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors import safe_open
 from torch import Tensor
 
 from visiglot.config.schema import WEIGHTS_FILES
 from visiglot.errors import CheckpointError
-from visiglot.models.checkpoint import OFFLINE, WEIGHTS, first_line, reading
+from visiglot.models.checkpoint import OFFLINE, WEIGHTS, reading
 from visiglot.models.checkpoint.packed import PACKED
 
-WINDOW = 128 * 2**20
+WINDOW = 32 * 2**20
 """Bytes of a mapped file that are read before it is let go."""
 PICKLED = "pytorch_model.bin"
+WHOLE = "Fetch the whole model once with a network (huggingface_hub.snapshot_download), and name the folder."
+AGAIN = "The file isn't whole, or not one of PyTorch's or safetensors': fetch it again."
+_READING = Lock()
 LIGHTNING = "model.model."
 """What mBLIP's Lightning module puts before the model's own names."""
 
@@ -100,9 +105,10 @@ class StoredTensor:
 
     def read(self) -> Tensor:
         """The tensor in memory of its own. Raises CheckpointError."""
-        out = torch.empty(self.shape, dtype=self.dtype)
-        self.read_into(out)
-        return out
+        with _READING:  # transformers asks from several threads, each of which would map a window of its own
+            out = torch.empty(self.shape, dtype=self.dtype)
+            self.read_into(out)
+            return out
 
     def read_into(self, out: Tensor) -> None:
         """Fill `out`, which has the tensor's shape, converting. Raises CheckpointError."""
@@ -158,7 +164,13 @@ class TensorFile:
         """Shape and number format of a tensor, without reading it. Raises CheckpointError."""
         with self._lock:
             if name not in self._looks:
-                self._looks[name] = self._opened().look(name)
+                opened = self._opened()
+                if name not in opened.keys():  # noqa: SIM118 (a file, not a dict)
+                    raise CheckpointError(
+                        f"{self.where}: {name} isn't in {self.name}, although the index says so",
+                        hint="Index and shards aren't of one model: fetch them again.",
+                    )
+                self._looks[name] = opened.look(name)
             return self._looks[name]
 
     def is_packed(self) -> bool:
@@ -168,7 +180,7 @@ class TensorFile:
 
     def copy_rows(self, name: str, rows: slice | None, out: Tensor) -> None:
         """Copy rows of a tensor into `out`, converting. Raises CheckpointError."""
-        with self._lock, reading(f"{self.where}: {self.name}: {name}"):
+        with self._lock, reading(f"{self.where}: {self.name}: {name}", hint=AGAIN):
             out.copy_(self._opened().rows(name, rows))
             self._read += out.numel() * max(out.element_size(), 4)
             if self._read >= WINDOW:
@@ -176,7 +188,7 @@ class TensorFile:
 
     def _opened(self) -> _SafeFile | _PickledFile:
         if self._open is None:
-            with reading(f"{self.where}: {self.name}"):
+            with reading(f"{self.where}: {self.name}", hint=AGAIN):
                 path = self.path()
                 self._open = _SafeFile(path) if path.suffix == ".safetensors" else _PickledFile(path)
         opened: _SafeFile | _PickledFile = self._open
@@ -204,19 +216,7 @@ class _SafeFile:
 
 class _PickledFile:
     def __init__(self, path: Path) -> None:
-        try:
-            loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "mmap" not in str(error):
-                raise
-            loaded = torch.load(path, map_location="cpu", weights_only=True)  # written before PyTorch 1.6
-        except Exception as error:
-            if "weights_only" not in str(error) and "Weights only" not in str(error):
-                raise
-            raise CheckpointError(
-                f"{path} holds more than tensors, and code from a checkpoint is never run: {first_line(error)}",
-                hint="Where you trust the file: torch.save(torch.load(FILE, weights_only=False)['state_dict'], NEW).",
-            ) from error
+        loaded = _unpickled(path)
         state = loaded.get("state_dict", loaded) if isinstance(loaded, dict) else loaded
         if not isinstance(state, dict) or not any(isinstance(value, Tensor) for value in state.values()):
             raise CheckpointError(
@@ -237,6 +237,27 @@ class _PickledFile:
     def rows(self, name: str, rows: slice | None) -> Tensor:
         tensor = self._tensors[name]
         return tensor if rows is None else tensor[rows]
+
+
+def _unpickled(path: Path) -> Any:
+    """What a pickle of tensors holds, mapped where that is possible (since PyTorch 1.6). Raises CheckpointError."""
+    try:
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):
+                raise
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "eights_only" not in str(error) and "Weights only" not in str(error):
+            raise
+        what = re.search(r"Unsupported (?:global|operand|class)[^.]*", str(error))
+        raise CheckpointError(
+            f"{path} holds more than tensors, and code from a checkpoint is never run"
+            + (f": {' '.join(what[0].split())}" if what else ""),
+            hint="Where you trust the file, write its state_dict alone into another with torch.save; if it should hold "
+            "tensors only, it isn't whole: fetch it again.",
+        ) from error
 
 
 # --- where they lie --------------------------------------------------------------------------------------------------
@@ -293,13 +314,26 @@ def _shard(where: str, name: str) -> TensorFile:
     return TensorFile(where, name, path)
 
 
-def fetch(where: str, name: str) -> Path | None:
-    """The file `name` of a folder or a hub id; None when there is none. Raises CheckpointError."""
+def fetch(where: str, name: str, *, sure: bool = False) -> Path | None:
+    """The file `name` of a folder or a hub id; None when there is none.
+
+    Args:
+        sure: None only when the model is known to have no such file: without a network, the cache may just lack it.
+
+    Raises:
+        CheckpointError: it can't be had.
+    """
     if Path(where).is_dir():
         path = Path(where) / name
         return path if path.is_file() else None
     with reading(f"{where}: {name}"):
         try:
             return Path(hf_hub_download(where, name))
+        except LocalEntryNotFoundError as error:
+            if sure and try_to_load_from_cache(where, name) is not _CACHED_NO_EXIST:
+                raise CheckpointError(
+                    f"{where}: whether it has a {name} isn't known without a network", hint=WHOLE
+                ) from error
+            return None
         except EntryNotFoundError:
             return None

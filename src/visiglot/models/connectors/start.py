@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import nn
 
 from visiglot.config import ModelSection
-from visiglot.errors import CheckpointError
+from visiglot.errors import CheckpointError, ConfigError
+from visiglot.models.checkpoint.formats import FORMATS, open_model
 from visiglot.models.checkpoint.tensors import fill_some, part_of
+from visiglot.models.checkpoint.weights import find_weights, is_weights_file
 from visiglot.models.connectors.memory import PhraseMemory
 from visiglot.models.parts import count
 from visiglot.models.runs import resolve_model
+
+SAMPLED = 2**14
+"""Words whose scale stands for that of all: a copy of all would be as large as a tenth of some models."""
+
+
+UNSEEN = {"heads", "keep_prefix", "normalise"}
+"""Options of connectors that change what the same tensors compute."""
 
 
 def load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
@@ -30,6 +40,7 @@ def load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
     def wanted_fresh(key: str) -> bool:
         return any(key == path or key.startswith(f"{path}.") for path in section.connector.fresh)
 
+    _refuse_other_arithmetic(connector, section, where)
     tensors = {key: value for key, value in part_of(where, "connector.").items() if not wanted_fresh(key)}
     own = connector.state_dict()
     fresh, problems = [], []
@@ -53,7 +64,40 @@ def load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
     fill_some(connector, tensors, name)  # what is fresh was named above, nothing else is missing
     size = count(sum(parameter.numel() for parameter in connector.parameters()))
     line = f"connector: {section.connector.type} from {name}, {size}"
-    return [f"{line}; fresh: {', '.join(fresh)}" if fresh else f"{line}, projection included"]
+    line += f"; fresh: {', '.join(fresh)}" if fresh else ", projection included"
+    return [line, *_left_out(where)]
+
+
+def _refuse_other_arithmetic(connector: nn.Module, section: ModelSection, where: str) -> None:
+    """Raise ConfigError when the connector there differs in what no shape shows."""
+    opened = None if is_weights_file(where) else open_model(where)
+    if opened is None:
+        return
+    there = opened.config.connector
+    defaults = {name: one.default for name, one in inspect.signature(type(connector).__init__).parameters.items()}
+    problems = []
+    if there["type"] != section.connector.type:
+        problems.append(f"connector.type: is {section.connector.type!r}, that of {where} is {there['type']!r}")
+    for key in UNSEEN & set(defaults):
+        found, wanted = (options.get(key, defaults[key]) for options in (section.connector.options, there["options"]))
+        if found != wanted:
+            problems.append(f"connector.options.{key}: is {found!r}, that of {where} is {wanted!r}")
+    if problems:
+        raise ConfigError("model", problems)
+
+
+def _left_out(where: str) -> list[str]:
+    """What a file of weights holds beside encoder and connector, by the first part of its names."""
+    if not is_weights_file(where):
+        return []
+    kept = FORMATS.get("blip2")
+    others: dict[str, int] = {}
+    for name in find_weights(where):
+        if not (kept.own_name(name) or "").startswith(("vision.", "connector.")) and not kept.leaves_out(name):
+            first = "low-rank layers" if ".lora_" in name else name.partition(".")[0]
+            others[first] = others.get(first, 0) + 1
+    said = ", ".join(f"{name} ({number} tensors)" for name, number in sorted(others.items()))
+    return [f"{where}: not taken as connector: {said}"] if said else []
 
 
 def depends_on_llm(key: str, there: torch.Size, here: torch.Size) -> bool:
@@ -69,7 +113,7 @@ def match_scale(connector: nn.Module, llm: Any) -> None:
     Q-Former outputs and pooled features are near unit variance, while embeddings differ by orders of magnitude between
     LLMs (T5's are near 1, Llama's near 0.02); a connector that starts far from them is slow to be read.
     """
-    scale = llm.get_input_embeddings().weight.float().std().item()
+    scale = llm.get_input_embeddings().weight[:SAMPLED].float().std().item()
     for name in ("projection", "pooled"):
         layer = dict(connector.named_children()).get(name)
         if isinstance(layer, nn.Sequential):

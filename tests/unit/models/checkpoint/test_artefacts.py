@@ -210,10 +210,11 @@ Q = "base_model.model.decoder.block.1.layer.0.SelfAttention.q"
         (lambda state, _: state.update({f"{Q}x.lora_A.weight": torch.zeros(3, 4)}), "no such layer"),
         (lambda state, _: state.update({"base_model.model.lm_head.weight": torch.zeros(2)}), "no tensor of low-rank"),
         (lambda _, config: config.update(use_dora=True), "use_dora"),
+        (lambda _, config: config.update(alpha_pattern={"q": 32}), "alpha_pattern"),
         (lambda _, config: config.update(peft_type="PREFIX_TUNING"), "PREFIX_TUNING"),
         (lambda _, config: config.update(r=4), "rank 4"),
     ],
-    ids=["a layer", "a half", "foreign", "other weights", "DoRA", "prefix", "rank"],
+    ids=["a layer", "a half", "foreign", "other weights", "DoRA", "alpha", "prefix", "rank"],
 )
 def test_an_adapter_that_would_be_taken_in_part_is_refused(change: Any, said: str, tmp_path: Path) -> None:
     _, language_model = broken_adapter(tmp_path, change)
@@ -409,3 +410,62 @@ def test_tensors_larger_than_a_window_are_read_whole(
         assert torch.equal(stored.read(), expected)
     assert found["a"].equals(found["a"])
     assert not found["a"].equals(found["b"])
+
+
+def test_what_a_file_holds_beside_the_connector_is_said(tmp_path: Path) -> None:
+    stock = legacy_mblip(tmp_path / "base", "mt5")
+    peft = adapted(stock, "mt5")
+    trained = {name: value for name, value in stock.state_dict().items() if name.startswith(("query", "qformer"))}
+    trained |= {f"language_projection.{n}": v for n, v in stock.language_projection.state_dict().items()}
+    low_rank = {f"language_model.{n}": v for n, v in peft.state_dict().items() if "lora_" in n}
+    base = str(tmp_path / "base")
+    values = {
+        "vision": {"from": base},
+        "connector": {"from": lightning(tmp_path / "last.ckpt", trained | low_rank), "options": qformer_options(stock)},
+        "language_model": {"from": saved_llm(tmp_path / "llm", legacy_mblip(tmp_path / "again", "mt5"), "mt5")},
+    }
+    built = build_model(ModelSection.model_validate(values), languages=(), seed=0)
+    assert any(f"low-rank layers ({len(low_rank)} tensors)" in line for line in built.report)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"vision": {"from": "M"}}, "layer: is -1"),
+        ({"connector": {"from": "M", "type": "mlp", "options": {"keep_prefix": True}}}, "keep_prefix: is True"),
+        ({"connector": {"from": "M", "type": "linear"}}, "connector.type: is 'linear'"),
+    ],
+    ids=["layer", "prefix", "type"],
+)
+def test_parts_that_would_compute_something_else_together_are_refused(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    stock_llava(tmp_path)
+    values = {
+        "vision": {"from": "M", "layer": -2},
+        "connector": {"from": "M", "type": "mlp"},
+        "language_model": {"from": "M"},
+    } | change
+    text = json.dumps(values).replace('"M"', json.dumps(str(tmp_path)))
+    with pytest.raises(ConfigError, match=said):
+        build_model(ModelSection.model_validate(json.loads(text)), languages=(), seed=0)
+
+
+def test_a_language_model_is_no_file_of_weights(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="adapter"):
+        ModelSection.model_validate({"vision": {"from": "a"}, "language_model": {"from": "x.ckpt"}})
+
+
+def test_files_cut_short_or_at_odds_with_their_index_are_told_from_a_missing_network(tmp_path: Path) -> None:
+    legacy_mblip(tmp_path, "mt5", shards=1)
+    file = tmp_path / "pytorch_model-00001-of-00001.bin"
+    state = torch.load(file, weights_only=True)
+    del state["qformer.layernorm.bias"]
+    torch.save(state, file)
+    with pytest.raises(CheckpointError, match="although the index says so"):
+        load_model(str(tmp_path), device="cpu")
+    file.write_bytes(file.read_bytes()[:10_000])
+    with pytest.raises(CheckpointError, match=file.name) as caught:
+        load_model(str(tmp_path), device="cpu")
+    assert "network" not in str(caught.value.hint)
+    assert "weights_only=False" not in str(caught.value)

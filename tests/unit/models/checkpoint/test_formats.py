@@ -9,15 +9,20 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 from tests.checkpoints import PROMPTS, QUERIES, legacy_mblip, picture, stock_blip2, stock_llava
+from tests.tiny import build_tiny
+from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import AutoProcessor, AutoTokenizer, Blip2Processor
+from transformers import AutoProcessor, Blip2Processor, PreTrainedTokenizerFast
 
 from visiglot.cli.models import card_languages
-from visiglot.errors import CheckpointError
+from visiglot.errors import CheckpointError, UnknownNameError
 from visiglot.models import VisionLanguageModel
+from visiglot.models.checkpoint import weights
+from visiglot.models.checkpoint.stock import load_image_processor
 from visiglot.models.decode import Decoder, Decoding, Row
 from visiglot.models.load import load_model
 from visiglot.render import render
@@ -48,7 +53,7 @@ class Case:
         processor = AutoProcessor.from_pretrained(self.stock_folder, backend="pil")
         if self.folder == self.stock_folder:
             return processor
-        own = AutoTokenizer.from_pretrained(self.folder)  # a tokenizer of 2023, read by today's class of that name
+        own = PreTrainedTokenizerFast.from_pretrained(self.folder)  # as in 2023: today's class of that name isn't it
         return Blip2Processor(processor.image_processor, own, num_query_tokens=processor.num_query_tokens)
 
     def stock_inputs(self, pictures: tuple[Image, ...], prompts: tuple[str, ...]) -> dict[str, Tensor]:
@@ -352,3 +357,61 @@ def test_a_family_without_sdpa_attends_in_its_own_way(tmp_path: Path) -> None:
     model, _ = load_model(str(tmp_path), device="cpu")
     assert model.language_model.config._attn_implementation == "eager"
     assert model.vision.model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("make", [stock_blip2, legacy_mblip, stock_llava])
+def test_a_config_that_states_no_number_format_is_read_in_that_of_the_weights(make: Any, tmp_path: Path) -> None:
+    make(tmp_path)
+    path = tmp_path / "config.json"
+    raw = json.loads(path.read_text(encoding="utf-8"))
+    for one in (raw, raw["text_config"], raw["vision_config"]):
+        one.pop("dtype", None)
+        one.pop("torch_dtype", None)
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    model, _ = load_model(str(tmp_path), device="cpu")
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_a_tokenizer_of_2023_does_what_its_file_says(tmp_path: Path) -> None:
+    """Today's T5 class builds another from the vocabulary: without byte fallback, with another normaliser."""
+    legacy_mblip(tmp_path, "mt5")
+    _, processor = load_model(str(tmp_path), device="cpu")
+    text = "ＡＢＣ　① dog "
+    written = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    assert processor.spec().encode(text) == written.encode(text, add_special_tokens=False).ids
+
+
+def test_a_chat_template_of_strings_is_understood(tmp_path: Path) -> None:
+    stock_llava(tmp_path)
+    template = "{% for m in messages %}{{ 'USER: ' + m['content'] + ' ' }}{% endfor %}ASSISTANT:"
+    (tmp_path / "chat_template.jinja").write_text(template, encoding="utf-8")
+    _, processor = load_model(str(tmp_path), device="cpu")
+    assert processor.template == "vicuna"
+
+
+def test_options_of_the_hub_are_refused_rather_than_ignored(tmp_path: Path) -> None:
+    stock_blip2(tmp_path)
+    with pytest.raises(CheckpointError, match="revision"):
+        VisionLanguageModel.from_pretrained(tmp_path, revision="v1-arxiv")
+    with pytest.raises(UnknownNameError, match="language"):
+        VisionLanguageModel.from_pretrained(tmp_path, fp32_parts=("language",))
+
+
+def test_our_own_folders_must_be_whole_too(tmp_path: Path) -> None:
+    built = build_tiny()
+    built.model.save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    state["foo.bar"] = state.pop("connector.projection.weight")
+    save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=r"missing: connector\.projection\.weight"):
+        VisionLanguageModel.from_pretrained(tmp_path)
+
+
+def test_without_a_network_nothing_is_assumed_of_preprocessing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(repo: str, name: str) -> str:
+        raise LocalEntryNotFoundError("no network")
+
+    monkeypatch.setattr(weights, "hf_hub_download", download)
+    assert weights.fetch("someone/model", "tokenizer.json") is None
+    with pytest.raises(CheckpointError, match="without a network"):
+        load_image_processor("someone/model", 224)
