@@ -52,7 +52,7 @@ class Work:
         return (self.once + languages * (self.prompt + self.first)) / flops + self.steps * step
 
 
-def fastest(run: Callable[[], Any], seconds: float = 2.0) -> float:
+def fastest(run: Callable[[], Any], seconds: float = 1.0) -> float:
     """Seconds of the fastest of the runs that fit into `seconds`, at least three."""
     run()
     times: list[float] = []

@@ -14,15 +14,16 @@ import typer
 from visiglot.cli.console import progress_bar, quiet_libraries, say
 from visiglot.cli.errors import SOME_FAILED, USER_ERROR
 from visiglot.cli.lines import STDIN, Lines, stdin_lines
-from visiglot.cli.models import card_languages
+from visiglot.cli.models import card_languages, tell_loaded
 from visiglot.cli.pictures import find_pictures, refuse_foreign_page
-from visiglot.cli.prompts import caption_prompt, content
+from visiglot.cli.prompts import content
 from visiglot.cli.questions import Group, Questioner, Task, check_languages, languages_of
 from visiglot.cli.rows import AnswerRow, RowFile, row_line
 from visiglot.cli.showing import Failures, Sheet, print_rows
 from visiglot.errors import DataError, VisiglotError
 from visiglot.evaluate.answers import error_line
 from visiglot.languages import all_languages, language
+from visiglot.prompts import LAST, placing_of
 from visiglot.types import ImageRef
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _rehearse(lines: Lines | None, pictures: Sequence[ImageRef], task: Task, mod
 
 
 def _rehearse_lines(lines: Lines, task: Task, card: Sequence[str], model: str) -> None:
-    questioner = Questioner(task, _prompt_of(task, None), card=card, image_first=False, fingerprint=None)
+    questioner = Questioner(task, _prompt_of(task, None), card=card, placing=LAST, fingerprint=None)
     failures = Failures(at_once=True)
     good = rows = 0
     while not lines.ended:
@@ -193,8 +194,7 @@ def _load(loading: Loading, task: Task, *, hashed: bool) -> tuple[Answering, Que
     torch.manual_seed(task.generation.seed)
     fp32_parts = [part.strip() for part in (loading.fp32_parts or "").split(",") if part.strip()]
     model, processor = load_model(loading.model, device=loading.device, dtype=loading.dtype, fp32_parts=fp32_parts)
-    for line in model.load_report.lines() if model.load_report is not None else ():
-        say(line)
+    tell_loaded(model)
     fingerprint = fingerprint_model(model, processor) if hashed else "not hashed"
     if loading.quantize is not None:
         for line in quantize_model(model, loading.quantize, loading.quantize_parts):
@@ -206,7 +206,7 @@ def _load(loading: Loading, task: Task, *, hashed: bool) -> tuple[Answering, Que
         task,
         _prompt_of(task, model.config),
         card=card,
-        image_first=bool(getattr(model.config, "image_first", False)),
+        placing=placing_of(model.config, processor),
         fingerprint=fingerprint,
     )
     _notice_unknown(questioner.codes or (), card)
@@ -214,6 +214,8 @@ def _load(loading: Loading, task: Task, *, hashed: bool) -> tuple[Answering, Que
 
 
 def _prompt_of(task: Task, config: object) -> str | None:
+    from visiglot.data.nano.prompts import caption_prompt
+
     return caption_prompt(config) if task.prompt is None and task.caption else task.prompt
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visiglot.cli.console import progress_bar, quiet_libraries, say, stdout
-from visiglot.cli.models import card_languages, recipe_of, trained_languages
+from visiglot.cli.models import card_languages, recipe_of, tell_loaded, trained_languages
 from visiglot.cli.options import GENERATION, OUTPUT, Device, DryRun, Dtype, Languages, Resume, Seed, refuse_ignored
 from visiglot.errors import EvaluationError
 
@@ -51,7 +51,9 @@ GENERATING = (
 
 def evaluate(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(help="`nano`, a run, a run or model folder, or a hub id.")] = "nano",
+    model: Annotated[
+        str, typer.Argument(help="`nano`, a run, a run or model folder, a hub id, or a YAML file of parts.")
+    ] = "nano",
     benchmarks: Annotated[
         str | None,
         typer.Option(
@@ -161,6 +163,7 @@ def _generate(
     from visiglot.models.load import load_model
 
     model, processor = load_model(name, device=device, dtype=dtype)
+    tell_loaded(model)
     codes = resolve(spec, all_codes=model.config.languages)
     weights = fingerprint_model(model, processor)
     trained = trained_languages(name)

@@ -10,6 +10,7 @@ import typer
 
 from visiglot.cli.console import quiet_libraries, say
 from visiglot.cli.options import OUTPUT, DryRun, refuse_ignored
+from visiglot.cli.questions import languages_of
 from visiglot.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def export(
     """Write a model for others: low-rank layers merged, in a format that stock classes load, with a model card.
 
     The folder is loaded again in a fresh process, by the class that its users have, and must give the model's own
-    logits and greedy answers about real pictures; else there is no folder, but an error that says what differs.
+    logits and greedy answers about pictures; else there is no folder, but an error that says what differs.
 
     With --languages the vocabulary is cut to what some languages need, which is most of a small multilingual model.
     """
@@ -109,6 +110,7 @@ def export(
         refuse_obstacles(target, opened.config)
         if languages is not None:
             refuse_untrimmable(opened.config)
+            languages_of([languages], opened.config.languages or ())
     if dry_run:
         _rehearse(
             model, opened, target, out, languages=languages, text=text, frequencies=frequencies, dtype=dtype.value
@@ -183,14 +185,13 @@ def _kept(
     Raises:
         LanguageError: no such language.
         ConfigError: nothing says which tokens a language needs, or what says it doesn't fit.
-        DataError: a file can't be read.
+        DataError: a file can't be read, or "all" is asked of a model whose card lists no languages.
     """
     from visiglot.export.counting import keep_built_in, keep_files, keep_frequent
-    from visiglot.languages import resolve
 
     if languages is None:
         return None
-    codes = resolve(languages, all_codes=config.languages)
+    codes = languages_of([languages], config.languages)
     if frequencies is not None:
         return keep_frequent(codes, frequencies, tokenizer)
     return keep_files(codes, text) if text else keep_built_in(codes)
@@ -210,14 +211,15 @@ def _rehearse(
     frequencies: Path | None,
     dtype: str,
 ) -> None:
-    """Say what would be written; weights aren't read."""
+    """Say what would be written; of weights no more is read than tells whether a head is the embedding."""
     typer.echo(f"{name} would be exported to {out}, for {target.model_class}")
     if opened is None:
         typer.echo("its parts are named in a file: whether they fit is only known once they are loaded")
         return
-    parameters = _parameters(opened.config)
-    size = {"fp32": 4, "bf16": 2}[dtype]
-    typer.echo(f"{parameters:,} parameters, {parameters * size:,} bytes in {dtype}")
+    from visiglot.export.sizes import size_of
+
+    size, width = size_of(opened), {"fp32": 4, "bf16": 2}[dtype]
+    typer.echo(f"{size.parameters:,} parameters, {size.parameters * width:,} bytes in {dtype}")
     if languages is not None:
         from visiglot.export.vocabulary import rows_needed
 
@@ -225,23 +227,6 @@ def _rehearse(
         kept = _kept(languages, text, frequencies, opened.config, processor.tokenizer)
         assert kept is not None
         rows = rows_needed(opened.config, processor.tokenizer, kept)
-        total = opened.config.text_config.get_text_config().vocab_size
-        width, tables = opened.config.text_width, 1 if opened.config.tie_word_embeddings else 2
-        typer.echo(f"vocabulary: about {rows:,} of {total:,} rows, for {', '.join(kept.languages)} by {kept.told}")
-        saved = (total - rows) * width * tables
-        typer.echo(f"about {saved:,} parameters and {saved * size:,} bytes less")
-
-
-def _parameters(config: Any) -> int:
-    """How many numbers a model of this config has, low-rank layers apart."""
-    from copy import deepcopy
-
-    import torch
-
-    from visiglot.models.vlm import VisionLanguageModel
-
-    config = deepcopy(config)
-    config.lora = None
-    with torch.device("meta"):
-        model = VisionLanguageModel(config)
-    return sum(parameter.numel() for parameter in model.parameters())
+        typer.echo(f"vocabulary: about {rows:,} of {size.rows:,} rows, for {', '.join(kept.languages)} by {kept.told}")
+        saved = max(0, size.rows - rows) * size.of_row
+        typer.echo(f"about {saved:,} parameters and {saved * width:,} bytes less")

@@ -12,6 +12,14 @@ from visiglot.errors import CheckpointError, VisiglotError
 if TYPE_CHECKING:
     from visiglot.config import Recipe
     from visiglot.evaluate.trained import TrainedLanguages
+    from visiglot.models.vlm import VisionLanguageModel
+
+
+def tell_loaded(model: VisionLanguageModel) -> None:
+    """Say what became of the tensors of a model of another format, or of parts, on stderr."""
+    if model.load_report is not None:
+        for line in model.load_report.lines():
+            say(line)
 
 
 def recipe_of(name: str) -> Recipe | None:

@@ -18,7 +18,7 @@ GENERATION = "Generation"
 
 Model = Annotated[
     str,
-    typer.Option("--model", "-m", help="`nano`, a run, a run or model folder, or a hub id."),
+    typer.Option("--model", "-m", help="`nano`, a run, a run or model folder, a hub id, or a YAML file of parts."),
 ]
 Device = Annotated[
     str,

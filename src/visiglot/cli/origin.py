@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 
 PARTS = ("vision", "connector", "language_model")
+MBLIP = "mBLIP"
+"""What the configs of mBLIP's release call its architecture."""
+OF_MBLIP = "It is mBLIP (Geigle et al., 2024), or was made of it: so its config says, as the release's."
 
 
 def facts_of(name: str, target: Target, *, where: str, scores: Path | None, weights: str | None) -> Facts:
@@ -43,7 +47,10 @@ def facts_of(name: str, target: Target, *, where: str, scores: Path | None, weig
 
     recipe = recipe_of(name)
     rows, told = ((), "") if scores is None else _scores(scores, weights)
-    keys = dict.fromkeys([*(recipe.cite if recipe is not None else ()), *target.cite])
+    sources = _sources(name, recipe)
+    is_mblip = any(_is_mblip(source) for source in dict.fromkeys(sources.values()) if source is not None)
+    cited = recipe.cite if recipe is not None else ()
+    keys = dict.fromkeys([*cited, *(("mblip",) if is_mblip else ()), *target.cite])
     stated = recipe.licence if recipe is not None else ""
     known = Facts(
         name=Path(where).name,
@@ -56,14 +63,14 @@ def facts_of(name: str, target: Target, *, where: str, scores: Path | None, weig
         command=("visiglot", *sys.argv[1:]),
     )
     if recipe is None:
-        return replace(known, parts=_parts_from(dict.fromkeys(PARTS, name))) if _on_hub(name) else known
+        return replace(known, about=OF_MBLIP if is_mblip else "", parts=_parts_from(sources))
     stages = [(one.name, one.objective, f"{one.steps:,}", f"{one.batch.rows:,}") for one in recipe.stages]
     return replace(
         known,
         about=recipe.about,
         recipe=dump_recipe(recipe),
         stages=tuple(stages),
-        parts=_parts(recipe),
+        parts=_parts_from(sources),
         data=tuple(dict.fromkeys(_data(recipe))),
     )
 
@@ -71,9 +78,25 @@ def facts_of(name: str, target: Target, *, where: str, scores: Path | None, weig
 # --- parts and data --------------------------------------------------------------------------------------------------
 
 
-def _parts(recipe: Recipe) -> tuple[Part, ...]:
+def _sources(name: str, recipe: Recipe | None) -> dict[str, str | None]:
+    """By name of the part, where it is from; None for weights that start at random.
+
+    Without a recipe the whole model is where its parts are from; nothing is known of what a YAML file names.
+    """
+    if recipe is None:
+        return {} if name.endswith((".yaml", ".yml")) else dict.fromkeys(PARTS, name)
     model = recipe.model
-    return _parts_from(dict(zip(PARTS, (model.vision.from_, model.connector.from_, model.language_model.from_))))
+    return dict(zip(PARTS, (model.vision.from_, model.connector.from_, model.language_model.from_)))
+
+
+def _is_mblip(name: str) -> bool:
+    """Whether a model's config is that of mBLIP's release; False when it isn't at hand."""
+    try:
+        path = _file_of(name, "config.json")
+        values = {} if path is None else json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, VisiglotError):
+        return False
+    return isinstance(values, dict) and MBLIP in (values.get("architectures") or ())
 
 
 def _parts_from(sources: Mapping[str, str | None]) -> tuple[Part, ...]:
@@ -97,26 +120,33 @@ def _on_hub(name: str) -> bool:
 
 def licence_of(name: str) -> str | None:
     """The licence that a model states: in its recipe, else in the head of its card; None when that isn't at hand."""
-    from visiglot.models.runs import resolve_model
-
     try:
         recipe = recipe_of(name)
         if recipe is not None and recipe.licence:
             return recipe.licence
-        where = resolve_model(name)
+        card = _file_of(name, "README.md")
     except VisiglotError:
         return None
-    card = Path(where) / "README.md" if Path(where).is_dir() else _cached_card(where)
-    head = _head(card) if card is not None and card.is_file() else {}
+    head = {} if card is None else _head(card)
     stated = head.get("license_name") if head.get("license") == "other" else head.get("license")
     return None if stated is None else str(stated)
 
 
-def _cached_card(hub_id: str) -> Path | None:
-    """The card of a model of the hub, when its cache has it; nothing is fetched."""
+def _file_of(name: str, file: str) -> Path | None:
+    """A file of a model's folder, or of the hub's cache; None when it isn't there. Nothing is fetched.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(hub_id, "README.md")
+    from visiglot.models.runs import HUB_ID, resolve_model
+
+    where = resolve_model(name)
+    if Path(where).exists():
+        path = Path(where) / file
+        return path if path.is_file() else None
+    found = try_to_load_from_cache(where, file) if HUB_ID.match(where) else None
     return Path(found) if isinstance(found, str) else None
 
 

@@ -14,6 +14,7 @@ from visiglot.cli.prompts import ANSWER_IN, LANGUAGE, content
 from visiglot.cli.rows import AnswerRow
 from visiglot.errors import ConfigError, DataError, ImageError, VisiglotError
 from visiglot.languages import ENGLISH, all_languages, language, resolve
+from visiglot.prompts import Placing
 from visiglot.types import Example, ImageRef, Message
 
 if TYPE_CHECKING:
@@ -112,18 +113,18 @@ class Questioner:
     Args:
         prompt: what is asked where a line doesn't say.
         card: the languages on the model's card.
-        image_first: see `visiglot.cli.prompts.content`.
+        placing: where the model reads pictures that a prompt doesn't place.
         fingerprint: of the model; None for questions that are only counted: no picture is looked at then.
     """
 
     def __init__(
-        self, task: Task, prompt: str | None, *, card: Sequence[str], image_first: bool, fingerprint: str | None
+        self, task: Task, prompt: str | None, *, card: Sequence[str], placing: Placing, fingerprint: str | None
     ) -> None:
         self.prompt = prompt
         self.codes = None if task.languages is None else languages_of([task.languages], card)
         self._task = task
         self._card = card
-        self._image_first = image_first
+        self._placing = placing
         self._fingerprint = fingerprint
         self._ids: dict[str, int] = {}
 
@@ -176,7 +177,7 @@ class Questioner:
         for code in codes if codes is not None else (None,):
             words = self._task.words(prompt, named=code is not None)
             name = None if code is None else language(code).name
-            parts = content(words, name, len(refs), image_first=self._image_first)
+            parts = content(words, name, len(refs), self._placing)
             facts: list[Any] = [keys, code, repr(parts)]
             digest = hashlib.sha256(json.dumps([*facts, *made_by]).encode()).hexdigest()[:12]
             if line is None or line.id is None:
@@ -184,7 +185,8 @@ class Questioner:
             else:
                 row_id = line.id if code is None or line.one_language else f"{line.id}/{code}"
             message = Message("user", parts)
-            asked = AnswerRow(row_id, image, code, message.text, None, None, None if own_id is None else digest)
+            said = message.text.removeprefix(self._placing.gap * len(refs))
+            asked = AnswerRow(row_id, image, code, said, None, None, None if own_id is None else digest)
             example = Example(row_id, (message,), code or ENGLISH, refs)
             found.append(Question(asked, example, json.dumps([*facts, own_id])))
         return tuple(found)

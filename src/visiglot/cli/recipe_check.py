@@ -1,7 +1,7 @@
 """What is wrong with a recipe that the schema can't know: every problem, found without weights and without data.
 
-The model is assembled on PyTorch's meta device, which allocates nothing. A part that would come from the hub is stood
-in for by a tiny one, and whatever depends on its inside is left unchecked.
+The model is assembled on PyTorch's meta device, which allocates nothing. A part whose config would have to be fetched
+from the hub is stood in for by a tiny one, and whatever depends on its inside is left unchecked.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from visiglot.errors import CheckpointError, ConfigError, UnknownNameError, VisiglotError, nearest
+from visiglot.cli.recipe_parts import connector_source, locate, part_config
+from visiglot.errors import ConfigError, UnknownNameError, VisiglotError, nearest
 
 if TYPE_CHECKING:
     from visiglot.config import Recipe, StageSection
@@ -109,12 +109,16 @@ def _check_model(recipe: Recipe, findings: Findings) -> None:
         findings.lines.append(
             "model.language_model.tokenizer: is missing; a new model needs a folder, a hub id or {vocabulary: N}"
         )
-    sources = {"connector.from": model.connector.from_, "language_model.tokenizer": model.language_model.tokenizer}
+    sources = {
+        "language_model.tokenizer": model.language_model.tokenizer,
+        "language_model.adapter": model.language_model.adapter,
+    }
     for where, name in sources.items():
         if isinstance(name, str):
-            findings.attempt(f"model.{where}", partial(_locate, name))
-    vision: Any = findings.attempt("model.vision", lambda: _part_config(recipe, "vision"))
-    llm: Any = findings.attempt("model.language_model", lambda: _part_config(recipe, "language_model"))
+            findings.attempt(f"model.{where}", partial(locate, name))
+    start = findings.attempt("model.connector.from", lambda: connector_source(recipe))
+    vision: Any = findings.attempt("model.vision", lambda: part_config(recipe, "vision"))
+    llm: Any = findings.attempt("model.language_model", lambda: part_config(recipe, "language_model"))
     known = {"vision": vision is not None, "connector": True, "language_model": llm is not None}
     with torch.device("meta"):
         vision_width = findings.attempt("model.vision", lambda: _vision_width(recipe, vision)) if known["vision"] else 8
@@ -129,6 +133,8 @@ def _check_model(recipe: Recipe, findings: Findings) -> None:
             "model.connector", lambda: _check_connector(model.connector.type, options, vision_width or 8, text_width)
         )
         known["connector"] = connector is not None
+        if start is not None and all(known.values()):
+            findings.attempt("model.connector", lambda: _check_start(recipe, start, connector))
         described = {"type": model.connector.type if connector else "linear", "options": options if connector else {}}
         whole = VisionLanguageModel(
             VisiglotConfig(
@@ -148,53 +154,6 @@ def _check_model(recipe: Recipe, findings: Findings) -> None:
                     )
         for stage in recipe.stages:
             _check_stage(recipe, stage, whole, known, findings)
-
-
-def _locate(name: str) -> str | Recipe:
-    """The folder or hub id that a `from` means, or the built-in recipe whose run it will be.
-
-    Raises:
-        CheckpointError: it is none of them.
-    """
-    from visiglot.config import load_recipe, recipe_names
-    from visiglot.models.runs import resolve_model
-
-    try:
-        return resolve_model(name)
-    except CheckpointError as error:
-        if name in recipe_names():
-            return load_recipe(name)
-        close = nearest(name, recipe_names())
-        if not close:
-            raise
-        raise CheckpointError(error.message, hint=f"Did you mean {' or '.join(map(repr, close))}?") from error
-
-
-def _part_config(recipe: Recipe, part: str) -> Any:
-    """The Hugging Face config of `vision` or `language_model`; None for one that only the hub has.
-
-    Raises:
-        ConfigError: a key or value of `config`.
-        CheckpointError: `from` leads nowhere.
-    """
-    from visiglot.models.checkpoint.stock import load_config
-    from visiglot.models.config import VisiglotConfig
-    from visiglot.models.values import config_of
-
-    section = recipe.model.vision if part == "vision" else recipe.model.language_model
-    if section.from_ is None:
-        return config_of(f"model.{part}", section.config)
-    found = _locate(section.from_)
-    if not isinstance(found, str):
-        return _part_config(found, part)
-    if not Path(found).is_dir():
-        return None
-    config = load_config(found)
-    if isinstance(config, VisiglotConfig):
-        return config.vision_config if part == "vision" else config.text_config
-    if part == "vision" and config.to_dict().get("vision_config"):
-        return config.vision_config
-    return config
 
 
 def _vision_width(recipe: Recipe, config: Any) -> int:
@@ -236,6 +195,39 @@ def _check_connector(type_: str, options: dict[str, Any], vision_width: int, tex
         return factory(vision_width, text_width, **options)
 
 
+def _check_start(recipe: Recipe, start: VisiglotConfig, connector: Any) -> None:
+    """Hold the connector against that of the model which it starts from, on the meta device.
+
+    Raises:
+        ConfigError: a tensor that is to come from there has another shape there, or isn't in both.
+    """
+    from visiglot.models.connectors import CONNECTORS
+    from visiglot.models.connectors.start import depends_on_llm
+
+    section, there = recipe.model.connector, start.connector
+    if there["type"] != section.type:
+        raise ConfigError("model.connector", [f"type: is {section.type}, but {there['type']} in {section.from_}"])
+    factory = CONNECTORS.get(section.type)
+    source = factory(there["vision_width"], start.text_width, **there["options"])
+    ours, theirs = ({name: value.shape for name, value in one.state_dict().items()} for one in (connector, source))
+
+    def misfits(name: str) -> bool:
+        if any(name == path or name.startswith(f"{path}.") for path in section.fresh):
+            return False
+        if name not in ours or name not in theirs:
+            return True
+        return ours[name] != theirs[name] and not depends_on_llm(name, theirs[name], ours[name])
+
+    found = [name for name in dict.fromkeys([*ours, *theirs]) if misfits(name)]
+    if not found:
+        return
+    usual = {name: one.default for name, one in inspect.signature(factory).parameters.items()}
+    here, away = {**usual, **section.options}, {**usual, **there["options"]}
+    other = [name for name in here if here[name] != away.get(name)]
+    problems = [f"options.{name}: is {here[name]!r}, but {away.get(name)!r} in {section.from_}" for name in other]
+    raise ConfigError("model.connector", problems or [f"{found[0]} has another shape in {section.from_}"])
+
+
 # --- what it can be exported to --------------------------------------------------------------------------------------
 
 
@@ -264,8 +256,7 @@ def _whole_config(recipe: Recipe) -> VisiglotConfig | None:
     from visiglot.models.vision import VisionEncoder, image_size_of, measure
 
     model = recipe.model
-    vision = _part_config(recipe, "vision") or _cached_config(model.vision.from_)
-    llm = _part_config(recipe, "language_model") or _cached_config(model.language_model.from_)
+    vision, llm = part_config(recipe, "vision"), part_config(recipe, "language_model")
     if vision is None or llm is None:
         return None
     with torch.device("meta"):
@@ -287,17 +278,6 @@ def _whole_config(recipe: Recipe) -> VisiglotConfig | None:
         image_token_id=text.vocab_size,
         template=model.prompt.template or family(llm.model_type).template,
     )
-
-
-def _cached_config(hub_id: str | None) -> Any:
-    """The config of a part that only the hub has, when its cache holds it; nothing is fetched."""
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(hub_id, local_files_only=True)
-    except (OSError, ValueError):
-        return None
-    return config
 
 
 # --- stages ----------------------------------------------------------------------------------------------------------

@@ -117,7 +117,7 @@ def _origin(source: str | None, config: dict[str, Any] | None) -> str:
 
 
 def hub_ids(recipe: Recipe) -> list[str]:
-    """The parts' sources that are neither a folder nor a run, and so would be fetched.
+    """The parts' sources that are neither a folder, nor a file, nor a run, and so would be fetched.
 
     Raises:
         CheckpointError: a source is nothing at all.
@@ -127,11 +127,11 @@ def hub_ids(recipe: Recipe) -> list[str]:
     from visiglot.models.runs import resolve_model
 
     model = recipe.model
-    named = [model.vision.from_, model.connector.from_, model.language_model.from_]
+    named = [model.vision.from_, model.connector.from_, model.language_model.from_, model.language_model.adapter]
     if isinstance(model.language_model.tokenizer, str):
         named.append(model.language_model.tokenizer)
     found = [resolve_model(name) for name in named if name is not None]
-    return list(dict.fromkeys(where for where in found if not Path(where).is_dir()))
+    return list(dict.fromkeys(where for where in found if not Path(where).exists()))
 
 
 # --- citations -------------------------------------------------------------------------------------------------------

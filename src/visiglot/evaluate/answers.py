@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from visiglot.errors import VisiglotError
 from visiglot.evaluate.benchmark import Settings
+from visiglot.prompts import placed, placing_of
 from visiglot.types import Example, ImageRef
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class ModelAnswerer:
         from visiglot.models.answer import Answering
 
         self._answering = Answering(model.eval(), processor, max_batch_tokens=max_batch_tokens)
+        self._placing = placing_of(model.config, processor)
         self.device = str(model.device)
         self.name = name
         self.fingerprint = fingerprint or fingerprint_model(model, processor)
@@ -69,13 +71,16 @@ class ModelAnswerer:
     def answer(self, examples: Sequence[Example], settings: Settings) -> Iterator[tuple[int, str | VisiglotError]]:
         """Answers in the order in which they finish.
 
-        A picture that can't be read, or an example that is too long, costs only the examples that it stands in.
+        Pictures behind the words of a turn stand before them where the model learned that. A picture that can't be
+        read, or an example that is too long, costs only the examples that it stands in.
         """
         from visiglot.models.answer import Request
         from visiglot.models.decode import Decoding
 
         decoding = Decoding(**asdict(settings))
-        requests = [Request(str(index), example, decoding) for index, example in enumerate(examples)]
+        requests = [
+            Request(str(index), placed(example, self._placing), decoding) for index, example in enumerate(examples)
+        ]
         for key, found in self._answering.answer(requests):
             yield int(key), found if isinstance(found, VisiglotError) else found.text
 
@@ -92,7 +97,8 @@ def picture_id(ref: ImageRef) -> str:
 
 
 def fingerprint_model(model: VisionLanguageModel, processor: VisiglotProcessor) -> str:
-    """SHA-256 of the weights, the vocabulary, the template and the preprocessing: all that makes an answer."""
+    """SHA-256 of the weights, the vocabulary, the template and the preprocessing, and where pictures stand unless it is
+    behind the words: all that makes an answer."""
     import torch
 
     spec = processor.spec()
@@ -105,6 +111,8 @@ def fingerprint_model(model: VisionLanguageModel, processor: VisiglotProcessor) 
         "pixels": processor.fingerprint(),
         "vocabulary": sorted(processor.tokenizer.get_vocab().items()),
     }
+    if model.config.image_first:
+        facts["image_first"] = model.config.image_gap
     told.update(json.dumps(facts, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         told.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

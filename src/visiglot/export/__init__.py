@@ -7,6 +7,7 @@ prepare.py     low-rank layers merged, number format, generation config, the tok
 tables.py      embedding and head: which rows there are
 pieces.py      a tokenizer with fewer tokens
 counting.py    which tokens some languages need
+sizes.py       how many parameters there are, also before weights are read
 vocabulary.py  all of these together: the model with other rows
 probe.py       what the model is asked before it is written
 gate.py        the fresh process; verdict.py holds its answers against the model's

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import yaml
 
+from visiglot.data.nano.prompts import caption_prompt
 from visiglot.environment import commit, versions
 from visiglot.errors import CheckpointError
-from visiglot.export.counting import caption_prompt
 from visiglot.export.export import Exported
 from visiglot.export.gate import FORMS
 from visiglot.export.probe import DEFAULT_LANGUAGES, Case, Probe, words_around, written
@@ -24,6 +24,7 @@ from visiglot.files import write_text
 from visiglot.languages import ENGLISH, language
 from visiglot.models.parts import count
 from visiglot.models.vlm import VisionLanguageModel
+from visiglot.prompts import placing_of
 
 NOT_STATED = "not stated"
 ON_THE_HUB = ("apache-2.0", "bigscience-bloom-rail-1.0", "cc-by-4.0", "cc-by-nc-4.0", "cc-by-sa-4.0", "llama2", "mit")
@@ -97,7 +98,7 @@ def card(facts: Facts, target: Target, exported: Exported, model: VisionLanguage
     """The whole text."""
     codes = tuple(model.config.languages)
     sections = {
-        "What it is": _is(facts, target, model),
+        "What it is": _is(facts, target, exported, model),
         "Use": _use(facts, target, exported, model, probe),
         "Languages": _languages(codes, facts.pictured),
         "Training": _training(facts),
@@ -134,7 +135,7 @@ def _front_matter(facts: Facts, target: Target, codes: Iterable[str]) -> str:
 # --- sections --------------------------------------------------------------------------------------------------------
 
 
-def _is(facts: Facts, target: Target, model: VisionLanguageModel) -> list[str]:
+def _is(facts: Facts, target: Target, exported: Exported, model: VisionLanguageModel) -> list[str]:
     kinds = {
         "vision": type(model.vision.model).__name__,
         "connector": str(model.config.connector["type"]),
@@ -143,8 +144,7 @@ def _is(facts: Facts, target: Target, model: VisionLanguageModel) -> list[str]:
     of = {part.name: part for part in facts.parts}
     rows = [("part", "kind", "parameters", "from", "licence")]
     for name, kind in kinds.items():
-        size = count(sum(parameter.numel() for parameter in getattr(model, name).parameters()))
-        part = of.get(name)
+        size, part = count(exported.parameters[name]), of.get(name)
         source, licence = (NOT_STATED, None) if part is None else (part.source, part.licence)
         rows.append((f"`{name}`", kind, size, source, licence or NOT_STATED))
     about = [facts.about, ""] if facts.about else []
@@ -193,8 +193,9 @@ def _question(
     target: Target, exported: Exported, model: VisionLanguageModel, probe: Probe, code: str
 ) -> tuple[str, str]:
     """A way to ask that was proven, and a text: the model's caption prompt, in place where the way allows that."""
-    spec = exported.vocabulary.processor.spec()
-    words = words_around(model.config, caption_prompt(model.config), code)
+    processor = exported.vocabulary.processor
+    spec = processor.spec()
+    words = words_around(placing_of(model.config, processor), caption_prompt(model.config), code)
     for form in probe.forms:
         text = written(target, form, spec, words)
         if text is not None:

@@ -133,12 +133,6 @@ def keep_built_in(languages: Sequence[str]) -> Kept:
     return Kept(tuple(languages), tuple(map(texts_in, languages)), frozenset(), "the names of the built-in data")
 
 
-def caption_prompt(config: Any) -> str:
-    """What the model is asked for a caption, with {language} in place; {image} or nothing stands for the picture."""
-    own: str | None = config.caption_prompt
-    return own if own is not None else load_prompts()["caption"].english[0]
-
-
 def prompts_in(languages: Sequence[str], prompts: Iterable[str]) -> Texts:
     """The words of every prompt in some languages: names of the languages, the built-in prompts, and the model's own.
 

@@ -9,12 +9,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,16 @@ import torch
 from visiglot.errors import CheckpointError, ModelError
 from visiglot.export.counting import Kept
 from visiglot.export.prepare import merge, settle_answers
-from visiglot.export.probe import Probe, build_probe, example_pictures, logits_along
+from visiglot.export.probe import Probe, build_probe, example_pictures, logits_along, wide_picture
+from visiglot.export.sizes import parameters_of
 from visiglot.export.targets import Target, refuse_obstacles
 from visiglot.export.verdict import Verdict, prove, tolerance
 from visiglot.export.vocabulary import Vocabulary, change_vocabulary, put_rows
 from visiglot.models.vlm import VisionLanguageModel
+
+SHOWN = "asked about two drawings that come with Visiglot, and a wide picture that is composed of three more"
+LOCK = "held"
+"""File in the folder that an export is written in; a living process has locked it."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +45,14 @@ class Exported:
         folder: where it is.
         vocabulary: what became of the vocabulary.
         verdict: of the fresh process.
+        parameters: of each part.
         said: what else was done, a line each.
     """
 
     folder: Path
     vocabulary: Vocabulary
     verdict: Verdict
+    parameters: Mapping[str, int]
     said: tuple[str, ...]
 
 
@@ -70,7 +79,8 @@ def export_model(
         dtype: "fp32" or "bf16", of the weights that are written.
         kept: what a trimmed vocabulary is for; None keeps all of it.
         describe: writes the card.
-        pictures: what the model is asked about; default: two that come with the package.
+        pictures: what the model is asked about; default: two drawings that come with the package, and a wide picture
+            of several.
         report: gets a line for each step.
 
     Raises:
@@ -79,27 +89,30 @@ def export_model(
     """
     refuse_taken(out)
     refuse_obstacles(target, model.config)
-    shown = list(pictures or example_pictures())
     with _aside(out) as aside:
         said = merge(model.eval(), dtype)
         settle_answers(model, processor)
         vocabulary = change_vocabulary(model, processor, kept=kept, placeholder=target.looks_up_image_token)
+        model.processor = vocabulary.processor
         said += vocabulary_lines(vocabulary, kept)
+        folder, scratch = aside / "model", aside / "probe"
+        folder.mkdir()
+        scratch.mkdir()
+        shown = list(pictures or [*example_pictures(), wide_picture(aside)])
+        said += [] if pictures else [SHOWN]
         stock_processor = target.processor(model, vocabulary.processor)
         probe = build_probe(model, vocabulary.processor, target, stock_processor, shown)
         if vocabulary.changed:
             refuse_other_logits(model, vocabulary, probe, dtype)
         for line in said:
             report(line)
-        folder, scratch = aside / "model", aside / "probe"
-        folder.mkdir()
-        scratch.mkdir()
         target.write(model, stock_processor, folder)
+        parameters = parameters_of(model)
         model.to("meta")  # the fresh process needs the memory
         vocabulary = vocabulary.outline()
         report(f"written; loading it with {target.model_class} in a fresh process")
         verdict = prove(folder, target, probe, shown, scratch, dtype=dtype)
-        exported = Exported(folder, vocabulary, verdict, tuple(said))
+        exported = Exported(folder, vocabulary, verdict, parameters, tuple(said))
         if describe is not None:
             describe(exported, model, probe, folder)
         _settle(folder, out)
@@ -159,11 +172,16 @@ def refuse_taken(out: Path) -> None:
 
 @contextmanager
 def _aside(out: Path) -> Iterator[Path]:
-    """A new folder beside `out`, on the same disk, which is gone afterwards. Raises CheckpointError."""
+    """A new folder beside `out`, on the same disk, which is gone afterwards. Raises CheckpointError.
+
+    Those that killed exports to `out` left are removed: this process holds a lock in its own, which ends with it.
+    """
     out = out.absolute()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
+        _remove_left(out)
         aside = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        held = _lock(aside)
     except OSError as error:
         raise CheckpointError(
             f"{out} can't be written: {error.strerror or error}", hint="Name another --out, or correct the permissions."
@@ -172,6 +190,24 @@ def _aside(out: Path) -> Iterator[Path]:
         yield aside
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+        os.close(held)
+
+
+def _lock(aside: Path) -> int:
+    """Hold a folder as long as this process lives; returns the lock's descriptor. Raises OSError."""
+    held = os.open(aside / "taking", os.O_RDWR | os.O_CREAT)
+    with suppress(OSError):  # a file system without locks
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.rename(aside / "taking", aside / LOCK)  # only now: who sees it by this name sees it held
+    return held
+
+
+def _remove_left(out: Path) -> None:
+    """Remove what exports to `out` left that were killed; what a process holds stays."""
+    for lock in out.parent.glob(f".{escape(out.name)}.????????/{LOCK}"):
+        with suppress(OSError), lock.open("r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(lock.parent, ignore_errors=True)
 
 
 def _settle(folder: Path, out: Path) -> None:

@@ -87,7 +87,10 @@ TARGETS.add("llava", Llava())
 def chat_template(config: Any, image_token: str) -> str:
     """The model's template for `apply_chat_template`, in Jinja: what `visiglot.render` writes, BOS apart."""
     template = load_template(config.template)
-    behind = "\n" if (config.caption_prompt or "").startswith("{image}\n") else ""  # as LLaVA's own prompts have it
+    if config.image_first and config.image_gap:
+        behind = config.image_gap
+    else:
+        behind = "\n" if (config.caption_prompt or "").startswith("{image}\n") else ""  # as LLaVA's own prompts have it
 
     def quoted(text: str) -> str:
         return f"{{{{ {json.dumps(text)} }}}}" if text else ""

@@ -1,4 +1,4 @@
-"""What an exported model is asked, and what ours answers: real pictures, prompts in several languages.
+"""What an exported model is asked, and what ours answers: pictures, prompts in several languages.
 
 The same questions go to the fresh process (`visiglot.export.gate`), as the stock processor takes them.
 
@@ -13,11 +13,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
+from visiglot.data.nano.prompts import caption_prompt
 from visiglot.errors import ModelError
-from visiglot.export.counting import caption_prompt
 from visiglot.export.gate import FORMS
 from visiglot.export.targets import Target
 from visiglot.images import load_image
@@ -25,13 +27,16 @@ from visiglot.languages import ENGLISH, language
 from visiglot.models import language_model as lm
 from visiglot.models.decode import Decoder, Decoding, Row
 from visiglot.models.vlm import VisionLanguageModel
-from visiglot.prompts import with_images
+from visiglot.prompts import Placing, placing_of, with_images
 from visiglot.render import render
 from visiglot.types import Example, ImageRef, ImageSlot, Message, Sample, VisionFeatures
 
 LANGUAGES = 3
 """How many the prompts are in."""
 NEW_TOKENS = 12
+SIDE = 192
+"""Height of the wide picture, in pixels."""
+SIDE_BY_SIDE = ("castle", "elephant", "pizza")
 DEFAULT_LANGUAGES = (ENGLISH, "deu_Latn", "swh_Latn")
 """Where a model's card names none."""
 
@@ -73,9 +78,28 @@ class Probe:
 
 
 def example_pictures() -> list[Path]:
-    """Two of the pictures that come with the package."""
-    folder = Path(str(resources.files("visiglot"))) / "nano" / "examples"
-    return [folder / "bicycle.png", folder / "penguin.png"]
+    """Two of the drawings that come with the package; they are square."""
+    return [_drawing(name) for name in ("bicycle", "penguin")]
+
+
+def wide_picture(folder: Path) -> Path:
+    """Write a picture, three times as wide as high: drawings of the package side by side on a smooth gradient.
+
+    Where pictures are cropped and where they are squeezed it becomes something else, which a square one doesn't.
+    """
+    across, down = np.meshgrid(np.linspace(0, 1, 3 * SIDE), np.linspace(0, 1, SIDE))
+    gradient = np.stack([across, down, 1 - (across + down) / 2], axis=-1)
+    wide = Image.fromarray((gradient * 255).round().astype(np.uint8))
+    for place, name in enumerate(SIDE_BY_SIDE):
+        drawing = load_image(ImageRef(name, path=_drawing(name))).resize((SIDE // 2, SIDE // 2))
+        wide.paste(drawing, (place * SIDE + SIDE // 4, SIDE // 4))
+    path = folder / "wide.png"
+    wide.save(path)
+    return path
+
+
+def _drawing(name: str) -> Path:
+    return Path(str(resources.files("visiglot"))) / "nano" / "examples" / f"{name}.png"
 
 
 @torch.inference_mode()
@@ -91,11 +115,11 @@ def build_probe(
     shown = {path.name: load_image(ImageRef(path.name, path=path)) for path in pictures}
     pixels = {name: processor.pixel_values([picture])[0] for name, picture in shown.items()}
     features = {name: model.encode_images(values[None].to(model.device)) for name, values in pixels.items()}
-    spec = processor.spec()
+    spec, placing = processor.spec(), placing_of(model.config, processor)
     cases: list[Case] = []
     fits, unlike = [], []
     for form in target.forms:
-        questions = list(_questions(model, target, spec, form, list(shown)))
+        questions = list(_questions(model.config, placing, target, spec, form, list(shown)))
         problems = [
             said
             for name, _, text, sample in questions
@@ -118,26 +142,25 @@ def build_probe(
     return Probe(tuple(cases), pixels)
 
 
-def words_around(config: Any, prompt: str, code: str) -> tuple[str, str]:
+def words_around(placing: Placing, prompt: str, code: str) -> tuple[str, str]:
     """The words of a prompt before and after its picture, for a language."""
     row = language(code)
     words = prompt.replace("{language}", row.name).replace("{native}", row.native)
-    content = with_images(words, 1, first=config.image_first)
+    content = with_images(words, 1, placing)
     place = next(place for place, part in enumerate(content) if isinstance(part, ImageSlot))
     return "".join(map(str, content[:place])), "".join(map(str, content[place + 1 :]))
 
 
 def _questions(
-    model: VisionLanguageModel, target: Target, spec: Any, form: str, pictures: Sequence[str]
+    config: Any, placing: Placing, target: Target, spec: Any, form: str, pictures: Sequence[str]
 ) -> Iterable[tuple[str, tuple[str, str], str, Sample]]:
-    """(picture, words, text for the stock processor, our prompt): two pictures with one prompt, then more languages."""
-    config = model.config
+    """(picture, words, text for the stock processor, our prompt): all pictures with one prompt, then more languages."""
     codes = _codes(config)
     prompts = [(caption_prompt(config), code) for code in codes] + [("{native}: {image}", code) for code in codes]
     asked = [(prompts[0], name) for name in pictures]
     asked += [(prompt, pictures[place % len(pictures)]) for place, prompt in enumerate(prompts[1:])]
     for (prompt, code), name in asked:
-        words = words_around(config, prompt, code)
+        words = words_around(placing, prompt, code)
         text = written(target, form, spec, words)
         if text is None:  # the form has no place for words before a picture: they stand behind it
             words = ("", words[0] + words[1])
@@ -201,11 +224,12 @@ def _other_ids(processor: Any, form: str, picture: Any, text: str, sample: Sampl
 def least_likely(model: VisionLanguageModel, processor: Any) -> int:
     """The token whose logit stays lowest in the answers to a few prompts about a picture."""
     (path, *_), spec, config = example_pictures(), processor.spec(), model.config
+    placing = placing_of(config, processor)
     pixels = processor.pixel_values([load_image(ImageRef(path.name, path=path))])
     features = model.encode_images(pixels.to(model.device))
     highest: list[Tensor] = []
     for code in _codes(config):
-        sample = prompt_of(words_around(config, caption_prompt(config), code), spec)
+        sample = prompt_of(words_around(placing, caption_prompt(config), code), spec)
         answer = _greedy(model, processor, sample, features)
         highest.append(logits_along(model, sample.ids, answer, pixels[0]).amax(0))
     return int(torch.stack(highest).amax(0).argmin())

@@ -12,10 +12,12 @@ import torch
 import transformers
 from torch import Tensor
 
+from visiglot.data.nano.prompts import caption_prompt
 from visiglot.errors import CheckpointError, ModelError
 from visiglot.export.prepare import generation_config
 from visiglot.export.targets import Target
 from visiglot.models.checkpoint import first_line
+from visiglot.models.checkpoint.formats import KEPT, OURS, SPOKEN
 from visiglot.models.vlm import VisionLanguageModel
 from visiglot.types import Template
 
@@ -55,6 +57,7 @@ class StockTarget(Target):
             raise ModelError(f"{self.model_class} has no place for {', '.join(left[:4])}")
         stock.load_state_dict(state, assign=True)
         stock.config.dtype = model.config.dtype
+        setattr(stock.config, OURS, own_values(model))
         stock.generation_config = generation_config(model)
         try:
             stock.save_pretrained(folder, max_shard_size=SHARD)
@@ -87,6 +90,13 @@ class StockTarget(Target):
             return [f"transformers can't make a {self.model_class} of its parts: {first_line(error)}"]
         state, left = self._state(ours)
         return [*(f"has no place for {name}" for name in left[:1]), *_unlike(state, stock.state_dict())[:1]]
+
+
+def own_values(model: VisionLanguageModel) -> dict[str, Any]:
+    """What the formats have no place for, so that Visiglot loads an export as the model that it was."""
+    config = model.config
+    values = {key: getattr(config, key) for key in KEPT} | {key: getattr(model.processor, key) for key in SPOKEN}
+    return values | {"caption_prompt": caption_prompt(config)}
 
 
 def _unlike(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> list[str]:

@@ -27,7 +27,7 @@ class Target(ABC):
     cite: ClassVar[tuple[str, ...]] = ()
     """Keys of recipes/citations.toml."""
     forms: ClassVar[tuple[str, ...]]
-    """Names of `visiglot.export.forms.FORMS` that it may be asked in."""
+    """Names of `visiglot.export.gate.FORMS` that it may be asked in."""
     looks_up_image_token: ClassVar[bool] = True
     """Whether the placeholder must have a row in the embedding, since the class looks it up before replacing it."""
 
@@ -48,7 +48,7 @@ class Target(ABC):
 
     @abstractmethod
     def write(self, model: Any, processor: Any, folder: Path) -> None:
-        """Write a merged model and the target's processor into an empty folder.
+        """Write a merged model, which has its own processor, and the target's into an empty folder.
 
         Raises:
             ModelError: a weight has no place in the class.

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from visiglot.data.nano.prompts import caption_prompt
 from visiglot.errors import ModelError
-from visiglot.export.counting import Kept, Texts, batches, caption_prompt, ids_of, plain_backend, prompts_in
+from visiglot.export.counting import Kept, Texts, batches, ids_of, plain_backend, prompts_in
 from visiglot.export.pieces import Cut, cut_tokenizer, refuse_uncuttable
 from visiglot.export.probe import least_likely
 from visiglot.export.tables import Tables, put_tables, read_tables

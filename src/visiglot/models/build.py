@@ -20,7 +20,7 @@ from visiglot.models.checkpoint.formats import open_model
 from visiglot.models.checkpoint.stock import load_config, load_stock, load_tokenizer
 from visiglot.models.checkpoint.tensors import fill, part_of
 from visiglot.models.checkpoint.weights import is_weights_file
-from visiglot.models.config import VisiglotConfig
+from visiglot.models.config import PARTS, VisiglotConfig
 from visiglot.models.connectors import CONNECTORS
 from visiglot.models.connectors.start import load_connector, match_scale
 from visiglot.models.families import family
@@ -67,7 +67,7 @@ def build_model(
         ConfigError, ModelError, CheckpointError: a part can't be built or loaded.
     """
     report: list[str] = []
-    formats = {part: (dtypes or {}).get(part, torch.float32) for part in ("vision", "connector", "language_model")}
+    formats = {part: (dtypes or {}).get(part, torch.float32) for part in PARTS}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         vision, image_processor = _vision(section, formats["vision"], report)
@@ -98,7 +98,8 @@ def build_model(
         raise ConfigError("model.connector", [f"options: make {tokens} tokens of a picture; it needs at least one"])
     image_token_id = _image_token_id(tokenizer, text_config.vocab_size)
     theirs = _prompts_of(section)
-    template = theirs.template if theirs is not None else family(llm.config.model_type).template
+    template = theirs[0].template if theirs is not None else family(llm.config.model_type).template
+    is_theirs = theirs is not None and section.prompt.template in (None, template)
     config = VisiglotConfig(
         vision_config=vision.model.config,
         text_config=llm.config,
@@ -112,6 +113,7 @@ def build_model(
         max_length=section.prompt.max_length,
         caption_prompt=section.prompt.caption,
         image_first=section.prompt.image_first,
+        image_gap=theirs[1].image_gap if theirs is not None and is_theirs and section.prompt.image_first else "",
     )
     with torch.device("meta"):
         model = VisionLanguageModel(config)
@@ -127,7 +129,7 @@ def build_model(
         family=llm.config.model_type,
         template=config.template,
         max_length=config.max_length,
-        whole_turns=theirs is not None and theirs.whole_turns and section.prompt.template in (None, template),
+        whole_turns=theirs is not None and is_theirs and theirs[0].whole_turns,
         bos_after_images=section.prompt.image_first and family(llm.config.model_type).bos,
     )
     model.processor = processor
@@ -171,13 +173,13 @@ def _vision(section: ModelSection, dtype: torch.dtype, report: list[str]) -> tup
     return encoder, image_processor
 
 
-def _prompts_of(section: ModelSection) -> VisiglotProcessor | None:
+def _prompts_of(section: ModelSection) -> tuple[VisiglotProcessor, VisiglotConfig] | None:
     """How the model of another format that the LLM comes from is asked; None when the LLM comes from elsewhere."""
     name = section.language_model.from_
     if name is None or section.language_model.tokenizer is not None:
         return None
     opened = open_model(resolve_model(name))
-    return None if opened is None or opened.kind == "visiglot" else opened.processor()
+    return None if opened is None or opened.kind == "visiglot" else (opened.processor(), opened.config)
 
 
 def _filled_encoder(config: Any, layer: int, where: str, dtype: torch.dtype) -> VisionEncoder:

@@ -9,6 +9,9 @@ from transformers.configuration_utils import SubConfigSpec
 
 from visiglot.types import Layout
 
+PARTS = ("vision", "connector", "language_model")
+"""What a model is made of; the names of its tensors begin with them."""
+
 
 class VisiglotConfig(PreTrainedConfig):  # type: ignore[misc]
     """Configuration of a `VisionLanguageModel`.

@@ -14,6 +14,7 @@ from visiglot.errors import CheckpointError, ConfigError, UnknownNameError
 from visiglot.models.build import Built, build_model
 from visiglot.models.checkpoint.stock import load_whole
 from visiglot.models.checkpoint.tensors import opened_model
+from visiglot.models.config import PARTS
 from visiglot.models.device import pick_device
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.quantize import check_quantization, quantize_model
@@ -22,7 +23,6 @@ from visiglot.models.vlm import FP32_PARTS, VisionLanguageModel
 
 DTYPES = {"auto": "auto", "fp32": torch.float32, "bf16": torch.bfloat16}
 YAML = (".yaml", ".yml")
-PARTS = ("vision", "connector", "language_model")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def load_model(
 ) -> tuple[VisionLanguageModel, VisiglotProcessor]:
     """A model with its processor, ready to answer.
 
-    A checkpoint must hold every weight of the model and no other; `model.load_report` says what became of them.
+    A checkpoint must hold every weight of the model and no other. What became of them where it isn't in our own format
+    is in `model.load_report`.
 
     Args:
         name: `nano`, a run, a run or model folder, a hub id (of ours, of stock BLIP-2 or LLaVA, of mBLIP as it was

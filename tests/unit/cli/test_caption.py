@@ -11,10 +11,11 @@ from tests.unit.cli.conftest import Run
 from typer.testing import Result
 
 from visiglot.cli.pictures import find_pictures
-from visiglot.cli.prompts import caption_prompt, content
+from visiglot.cli.prompts import content
 from visiglot.cli.questions import Generation, Questioner, Task
-from visiglot.data.nano.prompts import fill, load_prompts
+from visiglot.data.nano.prompts import caption_prompt, fill, load_prompts
 from visiglot.languages import sets
+from visiglot.prompts import LAST
 from visiglot.types import ImageSlot
 
 KEYS = {"id", "image", "language", "prompt", "text", "error"}
@@ -243,7 +244,7 @@ def test_what_is_drawn_depends_on_the_question_and_the_seed_alone(
 def test_every_setting_is_part_of_the_id(pictures: Path, changed: dict[str, Any]) -> None:
     def row_id(values: dict[str, Any], fingerprint: str = "weights") -> str:
         task = Task(None, "de", Generation(**({"beams": 1, "max_new_tokens": 4} | values)), caption=True)
-        questioner = Questioner(task, "Caption:", card=(), image_first=False, fingerprint=fingerprint)
+        questioner = Questioner(task, "Caption:", card=(), placing=LAST, fingerprint=fingerprint)
         ((question,),) = (
             group.questions for group in questioner.about_pictures(find_pictures([str(pictures / "a.png")]))
         )

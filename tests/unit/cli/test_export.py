@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.checkpoints import legacy_mblip, stock_blip2
 from tests.drawn import drawn_recipe
 from tests.tiny import TEXTS, build_tiny
 from tests.unit.cli.conftest import Run
-from tests.unit.export.conftest import add_lora, in_this_process  # noqa: F401 (a fixture)
+from tests.unit.export.conftest import add_lora, in_this_process, untie  # noqa: F401 (a fixture)
+from transformers import Blip2ForConditionalGeneration
 
 from visiglot.config import dump_recipe
 from visiglot.evaluate.answers import fingerprint_model
@@ -19,6 +21,7 @@ from visiglot.evaluate.predictions import write_means, write_scores
 from visiglot.evaluate.provenance import Run as Provenance
 from visiglot.evaluate.provenance import write_run
 from visiglot.models.load import load_model
+from visiglot.models.parts import count
 from visiglot.types import Score
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -193,6 +196,64 @@ def test_a_dry_run_counts_parameters_and_loads_no_weights(run: Run, blip2_run: P
     assert found is not None
     assert 2 * int(found[1].replace(",", "")) == int(found[2].replace(",", ""))
     assert list(tmp_path.iterdir()) == []
+
+
+FORMATS = {
+    "a head of its own": lambda folder: stock_blip2(folder, "mt5"),
+    "a head that is the embedding": lambda folder: stock_blip2(folder, "t5"),
+    "copies of embeddings, a head of its own": lambda folder: legacy_mblip(folder, "mt5"),
+    "copies of embeddings and head": lambda folder: legacy_mblip(folder, "bloom"),
+}
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_dry_run_counts_what_the_files_hold_and_saves_what_the_export_saves(
+    run: Run, tmp_path: Path, kind: str
+) -> None:
+    stock = FORMATS[kind](tmp_path / "stock")
+    text = tmp_path / "german.txt"
+    text.write_text(TEXTS[1], encoding="utf-8")
+    arguments = ("export", tmp_path / "stock", "--to", "blip2", "-l", "de", "--text", text, "--out", tmp_path / "out")
+    rehearsed = run(*arguments, "--dry-run").stdout
+    parameters = sum(parameter.numel() for parameter in stock.parameters())
+    assert f"{parameters:,} parameters, {4 * parameters:,} bytes in fp32" in rehearsed
+    done = run(*arguments)
+    assert done.exit_code == 0, done.stderr
+    (saved,) = re.findall(r"[\d,]+ parameters and [\d,]+ bytes less", done.stderr)
+    assert f"about {saved}" in rehearsed
+    table = sections((tmp_path / "out" / "README.md").read_text(encoding="utf-8"))["What it is"]
+    left = Blip2ForConditionalGeneration.from_pretrained(tmp_path / "out").language_model.num_parameters()
+    assert re.search(rf"\| `language_model` \| \w+ \| {re.escape(count(left))} \|", table)
+
+
+def test_a_dry_run_counts_a_head_of_its_own_in_our_own_format(run: Run, tmp_path: Path) -> None:
+    built: Any = build_tiny("blip2", "mt5", "qformer")
+    tied = sum(parameter.numel() for parameter in built.model.parameters())
+    untie(built.model)
+    add_lora(built.model, ["q", "v"])
+    built.model.save_pretrained(tmp_path / "model")
+    built.processor.save_pretrained(tmp_path / "model")
+    head = built.model.language_model.lm_head.weight.numel()
+    rehearsed = run("export", tmp_path / "model", "--to", "blip2", "--out", tmp_path / "out", "--dry-run").stdout
+    assert f"{tied + head:,} parameters" in rehearsed
+
+
+def test_all_languages_of_a_model_without_any_is_said_as_caption_says_it(run: Run, tmp_path: Path) -> None:
+    stock_blip2(tmp_path / "stock")
+    for more in ((), ("--dry-run",)):
+        result = run("export", tmp_path / "stock", "--to", "blip2", "-l", "all", "--out", tmp_path / "out", *more)
+        assert result.exit_code == 2
+        assert "the model's card lists no languages" in result.stderr
+
+
+def test_an_export_of_mblip_s_release_cites_it_and_names_its_folder(run: Run, tmp_path: Path) -> None:
+    legacy_mblip(tmp_path / "mblip")
+    out = tmp_path / "out"
+    assert run("export", tmp_path / "mblip", "--to", "blip2", "--out", out).exit_code == 0
+    found = sections((out / "README.md").read_text(encoding="utf-8"))
+    assert re.findall(r"^@\w+\{(.+),$", found["Citation"], re.MULTILINE) == ["mblip", "blip2"]
+    assert "mBLIP (Geigle et al., 2024)" in found["What it is"]
+    assert found["What it is"].count(f"| {tmp_path / 'mblip'} | not stated |") == 3
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------

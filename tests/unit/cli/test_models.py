@@ -28,7 +28,8 @@ DATA: dict[str, Any] = {
 def checkpoint(folder: Path, recipe: Recipe | None, *languages: str) -> str:
     """A folder that looks like a checkpoint; the name to call it by."""
     (folder / "model").mkdir(parents=True)
-    (folder / "model" / "config.json").write_text(json.dumps({"languages": languages}), encoding="utf-8")
+    config = {"model_type": "visiglot", "languages": languages}
+    (folder / "model" / "config.json").write_text(json.dumps(config), encoding="utf-8")
     if recipe is not None:
         (folder / "trainer").mkdir()
         (folder / "trainer" / "recipe.yaml").write_text(dump_recipe(recipe), encoding="utf-8")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import huggingface_hub
@@ -50,6 +51,26 @@ def test_a_model_of_the_hub_states_what_its_cached_card_does_for_all_its_parts(
     assert {(part.source, part.licence, part.on_hub) for part in facts.parts} == {("someone/model", "mit", True)}
     assert facts.data == ()
     assert facts.recipe is None
+
+
+@pytest.mark.parametrize(("architecture", "cited"), [("mBLIP", ["mblip", "blip2"]), ("Blip2ForX", ["blip2"])])
+def test_mblip_s_release_is_cited_from_a_folder_and_from_the_hub_s_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str, cited: list[str]
+) -> None:
+    folder = model_with_card(tmp_path / "m", "")
+    (folder / "config.json").write_text(json.dumps({"architectures": [architecture]}), encoding="utf-8")
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda where, name: str(folder / name))
+    for name, on_hub in ((str(folder), False), ("someone/model", True)):
+        facts = facts_of(name, TARGETS.get("blip2"), where="out", scores=None, weights=None)
+        assert [entry.partition("{")[2].partition(",")[0] for entry in facts.citations] == cited
+        assert ("mBLIP" in facts.about) == ("mblip" in cited)
+        assert {(part.source, part.on_hub) for part in facts.parts} == {(name, on_hub)}
+
+
+def test_of_parts_that_a_file_names_nothing_is_known(tmp_path: Path) -> None:
+    (tmp_path / "parts.yaml").write_text("vision: {from: a/b}\n", encoding="utf-8")
+    facts = facts_of(str(tmp_path / "parts.yaml"), TARGETS.get("blip2"), where="out", scores=None, weights=None)
+    assert facts.parts == ()
 
 
 def test_data_are_those_of_the_recipe_and_of_the_models_its_parts_come_from() -> None:

@@ -241,6 +241,17 @@ def test_the_fingerprint_follows_the_weights() -> None:
     assert fingerprint_model(other.model, other.processor) != first
 
 
+def test_the_fingerprint_follows_the_place_of_pictures_only_where_they_are_moved() -> None:
+    built = build_tiny()
+    last = fingerprint_model(built.model, built.processor)
+    built.model.config.image_gap = "\n"
+    assert fingerprint_model(built.model, built.processor) == last
+    built.model.config.image_first = True
+    gap = fingerprint_model(built.model, built.processor)
+    built.model.config.image_gap = ""
+    assert len({last, gap, fingerprint_model(built.model, built.processor)}) == 3
+
+
 def test_the_whole_way_with_a_tiny_model(toy: Benchmark, out: Path) -> None:
     pytest.importorskip("sacrebleu")
     built = build_tiny(llm="llama")

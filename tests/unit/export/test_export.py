@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,19 @@ from safetensors.torch import load_file
 from tests.unit.export.conftest import Make, untie
 from transformers import GenerationConfig
 
+from visiglot.cli.prompts import content
+from visiglot.data.nano.prompts import caption_prompt
 from visiglot.errors import CheckpointError, ModelError
 from visiglot.export.export import export_model
 from visiglot.export.probe import build_probe, example_pictures, prompt_of
 from visiglot.export.stock import StockTarget
 from visiglot.export.targets import TARGETS
 from visiglot.images import load_image
+from visiglot.models.decode import Decoding
 from visiglot.models.load import load_model
-from visiglot.types import ImageRef
+from visiglot.prompts import placing_of
+from visiglot.render import render
+from visiglot.types import Example, ImageRef, Message
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -155,6 +162,18 @@ def test_a_large_model_is_written_in_shards(make: Make, tmp_path: Path, monkeypa
     assert sum(name.endswith(".safetensors") for name in names) > 1
 
 
+def test_parameters_are_counted_before_shared_embeddings_come_apart(make: Make, tmp_path: Path) -> None:
+    for name, head in (("tied", False), ("untied", True)):
+        built = make("blip2", "t5", "qformer", lora=False, spare_rows=8)
+        if head:
+            untie(built.model)
+        done = export_model(built.model, built.processor, TARGETS.get("blip2"), tmp_path / name)
+        stock = transformers.Blip2ForConditionalGeneration.from_pretrained(tmp_path / name)
+        assert done.parameters["vision"] == stock.vision_model.num_parameters()
+        assert done.parameters["language_model"] == stock.language_model.num_parameters()
+        assert sum(done.parameters.values()) == stock.num_parameters()
+
+
 # --- nothing is left behind ------------------------------------------------------------------------------------------
 
 
@@ -181,6 +200,20 @@ def other_colours(model: Any, processor: Any) -> None:
     processor.image_processor.image_mean = [0.4, 0.4, 0.4]
 
 
+def cropped(model: Any, processor: Any) -> None:
+    """The middle in place of the whole squeezed: the same for square pictures."""
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    ours = processor.image_processor
+    side = ours.size["height"]
+    processor.image_processor = CLIPImageProcessorPil(
+        size={"shortest_edge": side},
+        crop_size={"height": side, "width": side},
+        image_mean=ours.image_mean,
+        image_std=ours.image_std,
+    )
+
+
 def other_words(model: Any, processor: Any) -> None:
     from tokenizers.processors import TemplateProcessing
 
@@ -191,7 +224,8 @@ def other_words(model: Any, processor: Any) -> None:
     ("spoil", "said"),
     [
         (other_logits, r"logits differ by \d"),
-        (other_colours, "pixel values differ"),
+        (other_colours, "about bicycle.png, .* pixel values differ"),
+        (cropped, "about wide.png, .* pixel values differ"),
         (other_words, "makes other tokens"),
     ],
 )
@@ -244,6 +278,28 @@ def test_an_empty_folder_is_taken(make: Make, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "config.json").is_file()
 
 
+def test_what_a_killed_export_left_is_removed_by_the_next_and_what_is_in_use_stays(make: Make, tmp_path: Path) -> None:
+    aside = "from pathlib import Path; from visiglot.export.export import _aside; import time\n"
+    aside += f"with _aside(Path({str(tmp_path / 'out')!r})) as folder: print(folder, flush=True); time.sleep(60)"
+    killed, living = (
+        subprocess.Popen([sys.executable, "-c", aside], stdout=subprocess.PIPE, text=True) for _ in range(2)
+    )
+    try:
+        left, used = (Path(process.stdout.readline().strip()) for process in (killed, living) if process.stdout)
+        killed.kill()
+        killed.wait()
+        other = tmp_path / ".out.somebody"
+        other.mkdir()
+        assert left.is_dir()
+        built = make("resnet", "t5", "linear")
+        export_model(built.model, built.processor, TARGETS.get("visiglot"), tmp_path / "out")
+        assert left_in(tmp_path) == sorted([used.name, other.name, "out"])
+    finally:
+        for process in (killed, living):
+            process.kill()
+            process.communicate()
+
+
 def test_a_quantised_model_is_refused_with_the_weight(make: Make, tmp_path: Path) -> None:
     built = make("blip2", "mt5", "qformer")
     built.model.language_model.shared.register_buffer("codes", torch.zeros(4, 4, dtype=torch.int8))
@@ -255,13 +311,40 @@ def test_a_quantised_model_is_refused_with_the_weight(make: Make, tmp_path: Path
 # --- and back --------------------------------------------------------------------------------------------------------
 
 
+PROMPTED: list[dict[str, Any]] = [
+    {},
+    {"template": "vicuna", "image_first": True, "caption": "Caption in {language}: ", "max_length": 80},
+]
+KEPT = ("languages", "image_first", "image_gap", "max_length", "template")
+
+
+def asked(model: Any, processor: Any) -> dict[str, Any]:
+    """How `caption` asks a model in German, and what the model says: the prompt's tokens, and those of the answer."""
+    words = content(caption_prompt(model.config), "German", 1, placing_of(model.config, processor))
+    picture = ImageRef("bicycle", path=example_pictures()[0])
+    ids = render(
+        Example("asked", (Message("user", words),), "deu_Latn", (picture,)), processor.spec(), complete=True
+    ).ids
+    prompt = caption_prompt(model.config).replace("{language}", "German")
+    model.processor = processor
+    ((answer,),) = model.generate(example_pictures()[:1], [prompt], Decoding(max_new_tokens=8), details=True)
+    placeholder = processor.image_token_id
+    return {"ids": ["<image>" if id_ == placeholder else id_ for id_ in ids], "answer": answer.ids}
+
+
+@pytest.mark.parametrize("prompted", PROMPTED, ids=["as built-in recipes", "otherwise"])
 @pytest.mark.parametrize(("to", "vision", "llm", "connector", "tokenizer"), PAIRS[:5])
 def test_an_export_is_loaded_again_as_the_model_that_it_was(
-    make: Make, tmp_path: Path, to: str, vision: str, llm: str, connector: str, tokenizer: str
+    make: Make, tmp_path: Path, to: str, vision: str, llm: str, connector: str, tokenizer: str, prompted: dict[str, Any]
 ) -> None:
-    built = make(vision, llm, connector, tokenizer=tokenizer, spare_rows=8)
+    built = make(vision, llm, connector, tokenizer=tokenizer, spare_rows=8, **prompted)
+    config, said = built.model.config, asked(built.model, built.processor)
+    before = {key: getattr(config, key) for key in KEPT} | {"caption_prompt": caption_prompt(config)}
     export_model(built.model, built.processor, TARGETS.get(to), tmp_path / "out")
     model, processor = load_model(str(tmp_path / "out"), device="cpu")
+    assert {key: getattr(model.config, key) for key in before} == before
+    assert (processor.max_length, processor.template) == (before["max_length"], before["template"])
+    assert asked(model, processor) == said
     again = export_model(model, processor, TARGETS.get(to), tmp_path / "again")
     assert again.verdict.apart <= 5e-4
     first, second = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "again"))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from tests.unit.export.conftest import Make
@@ -10,7 +12,8 @@ from visiglot.errors import CheckpointError
 from visiglot.export.probe import Case, Probe
 from visiglot.export.targets import TARGETS
 from visiglot.export.verdict import APART_BF16, compare, tolerance
-from visiglot.types import Sample
+from visiglot.images import load_image
+from visiglot.types import ImageRef, Sample
 
 LOGITS = torch.tensor([[9.0, 8.9, 0.0], [0.0, 4.0, 1.0]])
 SAMPLE = Sample("x", (5, 6), (), (), "eng_Latn")
@@ -68,6 +71,16 @@ def test_pictures_that_move_nothing_are_not_seen() -> None:
     still = replace(probe(), cases=tuple(replace(case, logits=LOGITS) for case in probe().cases))
     with pytest.raises(CheckpointError, match="another one moves its logits by 0"):
         compare(still, answers(**same), TARGETS.get("blip2"), dtype="fp32")
+
+
+def test_the_composed_picture_is_wide_and_each_column_differs_from_the_next(tmp_path: Path) -> None:
+    from visiglot.export.probe import wide_picture
+
+    picture = np.asarray(load_image(ImageRef("wide", path=wide_picture(tmp_path))))
+    height, width, _ = picture.shape
+    assert width == 3 * height
+    assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10_000
+    assert not np.array_equal(picture[:, : width // 3], picture[:, width // 3 : 2 * (width // 3)])
 
 
 def test_the_two_first_questions_differ_in_the_picture_alone(make: Make) -> None:

@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from visiglot.data.nano.settings import resource
 from visiglot.types import ImageSlot
@@ -34,6 +35,15 @@ def load_prompts() -> Mapping[str, Prompts]:
         return Prompts(tuple(row["english"]), tuple(row.get("native", ())))
 
     return {task: templates(task) for task in table}
+
+
+def caption_prompt(config: Any = None) -> str:
+    """What a model is asked for a caption: what its config says, else what models of the built-in recipes learn.
+
+    {language} stands for the language's name; {image}, or nothing, for the picture.
+    """
+    own = getattr(config, "caption_prompt", None)
+    return load_prompts()["caption"].english[0] if own is None else str(own)
 
 
 def fields_of(template: str) -> frozenset[str]:

@@ -13,8 +13,8 @@ from visiglot.models import language_model as lm
 from visiglot.models.checkpoint import reading
 from visiglot.models.checkpoint.formats import Opened
 from visiglot.models.checkpoint.weights import StoredTensor, Weights, fetch
+from visiglot.models.config import PARTS
 
-PARTS = ("vision", "connector", "language_model")
 NAMED = 6
 """Names that a line tells of many."""
 

@@ -20,7 +20,7 @@ from visiglot.models.config import VisiglotConfig
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.registry import Registry
 
-PARTS = (
+HOW_PARTS = (
     "Name the parts of the model in a YAML file: vision.from, connector.from, language_model.from, and "
     "language_model.adapter for low-rank layers; then give that file as the model."
 )
@@ -136,10 +136,10 @@ def open_model(where: str) -> Opened | None:
 def read_config(where: str) -> dict[str, Any]:
     """The values of a folder's or hub id's config.json. Raises CheckpointError."""
     if is_weights_file(where):
-        raise CheckpointError(f"{where} is one file of weights, without the config of a model", hint=PARTS)
+        raise CheckpointError(f"{where} is one file of weights, without the config of a model", hint=HOW_PARTS)
     path = fetch(where, "config.json")
     if path is None and fetch(where, "adapter_config.json") is not None:
-        raise CheckpointError(f"{where} is an adapter, without the model that it adapts", hint=PARTS)
+        raise CheckpointError(f"{where} is an adapter, without the model that it adapts", hint=HOW_PARTS)
     if path is None:
         raise CheckpointError(f"{where}: its config can't be read: there is no config.json", hint=OFFLINE)
     with reading(f"{where}: its config"):

@@ -1,0 +1,169 @@
+"""`recipes check` and `train --dry-run` on parts of models of other formats, in folders, files and the hub's cache."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from tests.checkpoints import legacy_mblip, stock_blip2, stock_llava
+from tests.drawn import drawn_recipe
+from tests.unit.cli.conftest import Run
+
+from visiglot.config import dump_recipe
+
+QFORMER = {"num_queries": 5, "width": 24, "layers": 4, "heads": 3, "intermediate": 44}
+CONNECTORS: dict[str, dict[str, Any]] = {
+    "blip2": {"type": "qformer", "options": QFORMER},
+    "mblip": {"type": "qformer", "options": QFORMER},
+    "llava": {"type": "mlp", "options": {"depth": 2}},
+}
+FITS = {"blip2": "blip2, visiglot", "mblip": "blip2, visiglot", "llava": "llava, visiglot"}
+ENCODER = {
+    "model_type": "blip_2_vision_model",
+    "hidden_size": 20,
+    "intermediate_size": 36,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "image_size": 28,
+    "patch_size": 7,
+}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    found = {}
+    for name, write in (("blip2", stock_blip2), ("mblip", legacy_mblip), ("llava", stock_llava)):
+        found[name] = tmp_path_factory.mktemp(name)
+        write(found[name])
+    return found
+
+
+@pytest.fixture
+def hub(tmp_path: Path, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Hub ids whose configs, and nothing else of them, were fetched before."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    for name, folder in folders.items():
+        repository = tmp_path / "hub" / f"models--somebody--{name}"
+        (repository / "refs").mkdir(parents=True)
+        (repository / "refs" / "main").write_text("0" * 40, encoding="utf-8")
+        (repository / "snapshots" / ("0" * 40)).mkdir(parents=True)
+        shutil.copy(folder / "config.json", repository / "snapshots" / ("0" * 40))
+    return {name: f"somebody/{name}" for name in folders}
+
+
+def recipe_on(source: object, name: str, path: Path, **parts: dict[str, Any]) -> Path:
+    """A recipe whose parts all come from `source`, a model like `name`, but for what `parts` says of them."""
+    raw = yaml.safe_load(dump_recipe(drawn_recipe({"steps": 2})))
+    start = {"from": str(source)}
+    layer = {"layer": -2} if name == "llava" else {}
+    raw["model"] = {"vision": {**start, **layer}, "connector": {**start, **CONNECTORS[name]}, "language_model": start}
+    raw["model"]["prompt"] = {"max_length": 200}
+    for part, values in parts.items():
+        raw["model"][part] |= values
+    path.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", CONNECTORS)
+def test_parts_of_another_format_are_checked_and_rehearsed_as_they_train(
+    run: Run, folders: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    path = recipe_on(folders[name], name, tmp_path / "recipe.yaml")
+    checked = run("recipes", "check", path)
+    assert checked.exit_code == 0
+    assert f"  export: {FITS[name]}\n" in checked.stdout
+    rehearsed = run("train", path, "--dry-run", "--device", "cpu")
+    assert rehearsed.exit_code == 0
+    assert f"connector: {CONNECTORS[name]['type']} from {folders[name]}" in rehearsed.stderr
+
+
+@pytest.mark.parametrize("name", CONNECTORS)
+def test_what_the_hub_s_cache_says_of_a_part_is_taken(run: Run, hub: dict[str, str], tmp_path: Path, name: str) -> None:
+    path = recipe_on(hub[name], name, tmp_path / "recipe.yaml")
+    checked = run("recipes", "check", path)
+    assert checked.exit_code == 0
+    assert f"  export: {FITS[name]}\n" in checked.stdout
+    rehearsed = run("train", path, "--dry-run")
+    assert f"fetched from the hub: {hub[name]}" in rehearsed.stdout
+
+
+@pytest.mark.parametrize("where", ["folder", "hub"])
+@pytest.mark.parametrize(
+    ("connector", "said"),
+    [
+        ({"options": QFORMER | {"num_queries": 6}}, "options.num_queries: is 6, but 5 in "),
+        ({"options": QFORMER | {"layers": 2, "heads": 4}}, "options.layers: is 2, but 4 in "),
+        ({"type": "mlp", "options": {}}, "type: is mlp, but qformer in "),
+    ],
+)
+def test_a_connector_that_its_source_does_not_fit_is_a_problem(
+    run: Run,
+    folders: dict[str, Path],
+    hub: dict[str, str],
+    tmp_path: Path,
+    where: str,
+    connector: dict[str, Any],
+    said: str,
+) -> None:
+    source = folders["mblip"] if where == "folder" else hub["mblip"]
+    result = run("recipes", "check", recipe_on(source, "mblip", tmp_path / "recipe.yaml", connector=connector))
+    assert result.exit_code == 2
+    assert f"model.connector: {said}{source}" in result.stderr
+
+
+def test_a_connector_may_lose_what_is_to_be_fresh_or_depends_on_the_language_model(
+    run: Run, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    language_model = {"from": str(folders["llava"])}
+    path = recipe_on(folders["blip2"], "blip2", tmp_path / "recipe.yaml", language_model=language_model)
+    assert run("recipes", "check", path).exit_code == 0
+    connector = {"options": QFORMER | {"num_queries": 6}, "fresh": ["queries"]}
+    path = recipe_on(folders["blip2"], "blip2", tmp_path / "recipe.yaml", connector=connector)
+    assert run("recipes", "check", path).exit_code == 0
+
+
+def test_parts_in_files_are_checked_by_the_config_beside_them(
+    run: Run, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    for name in ("connector.ckpt", "vision.bin", "adapter.bin"):
+        torch.save({}, tmp_path / name)
+    parts = {
+        "vision": {"from": str(tmp_path / "vision.bin"), "config": ENCODER},
+        "connector": {"from": str(tmp_path / "connector.ckpt")},
+        "language_model": {"adapter": str(tmp_path / "adapter.bin")},
+    }
+    path = recipe_on(folders["blip2"], "blip2", tmp_path / "recipe.yaml", **parts)
+    result = run("recipes", "check", path)
+    assert result.exit_code == 0
+    assert "  export: blip2, visiglot\n" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "said"),
+    [
+        ("vision", {"from": "v.bin"}, "model.vision: config.model_type: is missing"),
+        ("vision", {"from": "parts.yaml"}, "model.vision: parts.yaml is a file that no part comes from"),
+        ("connector", {"from": "gone.ckpt"}, "model.connector.from: no model 'gone.ckpt'"),
+        ("language_model", {"from": "v.bin"}, "from: is a file of weights; name the language model"),
+        ("language_model", {"adapter": "gone.bin"}, "model.language_model.adapter: no model 'gone.bin'"),
+    ],
+)
+def test_a_file_that_is_no_such_part_is_a_problem(
+    run: Run,
+    folders: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    part: str,
+    values: dict[str, Any],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({}, tmp_path / "v.bin")
+    (tmp_path / "parts.yaml").write_text("{}", encoding="utf-8")
+    result = run("recipes", "check", recipe_on(folders["blip2"], "blip2", tmp_path / "recipe.yaml", **{part: values}))
+    assert result.exit_code == 2
+    assert said in result.stderr
