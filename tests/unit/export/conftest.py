@@ -155,7 +155,8 @@ def livelier(model: Any) -> None:
 def untie(model: Any) -> None:
     """Give the LLM a head of its own, as mT0 has one although its config says otherwise."""
     head = model.language_model.get_output_embeddings()
-    head.weight = nn.Parameter(torch.randn_like(head.weight) * 0.2)
+    numbers = torch.randn(head.weight.shape, generator=torch.Generator().manual_seed(0))
+    head.weight = nn.Parameter(numbers * 0.2)
 
 
 def add_lora(model: Any, targets: list[str]) -> None:
@@ -163,10 +164,11 @@ def add_lora(model: Any, targets: list[str]) -> None:
     lora = {"rank": 4, "alpha": 8.0, "dropout": 0.0, "targets": targets}
     inject_lora(model.language_model, lora)
     model.config.lora = lora
+    generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if ".lora_" in name:
-                parameter.normal_(std=0.1)
+                parameter.normal_(std=0.1, generator=generator)
 
 
 @pytest.fixture
