@@ -16,6 +16,7 @@ from tools.nano_weights import Proof
 from visiglot.config import Recipe, load_recipe
 from visiglot.data.nano.fetch import Package, load_packages
 from visiglot.data.nano.settings import load_settings
+from visiglot.export.card import language_lines
 from visiglot.languages import language
 from visiglot.models.checkpoint.packed import Packing
 from visiglot.models.parts import count
@@ -128,7 +129,7 @@ def card(
     sections = {
         "What it is": [kind.is_, "", *_parts(model)],
         "Use": ["```sh", kind.use, "```"],
-        "Languages": _languages(model.config.languages, data),
+        "Languages": language_lines(model.config.languages, data.pictured),
         "Training data": _data(data),
         "Training": _training(run),
         "Number format": _number_format(packing, proof),
@@ -176,18 +177,6 @@ def _parts(model: VisionLanguageModel) -> list[str]:
     if model.config.lora is not None:
         said[-1] += f" Low-rank layers in the language model: rank {model.config.lora['rank']}."
     return said
-
-
-def _languages(codes: Sequence[str], data: TrainingData) -> list[str]:
-    groups = {
-        "trained with pictures": [code for code in codes if code in data.pictured],
-        "trained on text alone": [code for code in codes if code not in data.pictured],
-    }
-    lines = []
-    for name, own in groups.items():
-        if own:
-            lines += [f"{len(own)} {name}: {', '.join(f'{language(code).name} ({code})' for code in own)}.", ""]
-    return lines[:-1]
 
 
 def _data(data: TrainingData) -> list[str]:

@@ -101,7 +101,7 @@ def _open(example: Example, messages: Sequence[Message], spec: PromptSpec) -> Sa
         writer.write_turn(message)
     writer.write_text(_around(example, spec, "assistant")[0])
     writer.end_run(supervised=False)
-    writer.end_prompt()
+    writer.write_prefix()  # of a prompt that is nothing but pictures
     suffix = spec.suffix_ids if spec.layout == "seq2seq" else ()
     return writer.sample((*writer.ids, *suffix), ())
 
@@ -142,7 +142,7 @@ class _Writer:
         self._run: list[str | ImageRef] = []
         self._prefix = spec.prefix_ids
         if not spec.prefix_after_images:
-            self._write_prefix()
+            self.write_prefix()
 
     def write_turn(self, message: Message) -> None:
         before, after = _around(self.example, self.spec, message.role)
@@ -174,15 +174,11 @@ class _Writer:
             if position:
                 self._write_picture(pictures[position - 1])
             if ids:
-                self._write_prefix()
+                self.write_prefix()
             self.ids.extend(ids)
             self.labels.extend(ids if supervised else [IGNORE] * len(ids))
 
-    def end_prompt(self) -> None:
-        """Write the prefix of a prompt that is nothing but pictures."""
-        self._write_prefix()
-
-    def _write_prefix(self) -> None:
+    def write_prefix(self) -> None:
         """Write the prefix that isn't written yet."""
         self.ids.extend(self._prefix)
         self.labels.extend([IGNORE] * len(self._prefix))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +28,21 @@ class Weights(StrEnum):
 
     fp32 = "fp32"
     bf16 = "bf16"
+
+
+@dataclass(frozen=True, slots=True)
+class Trimming:
+    """What a vocabulary is trimmed to, as the command line says it.
+
+    Args:
+        languages: as the user wrote them; None keeps the whole vocabulary.
+        text: files that the languages' tokens are counted in.
+        frequencies: a file of counts in place of text.
+    """
+
+    languages: str | None
+    text: list[str] | None
+    frequencies: Path | None
 
 
 def export(
@@ -111,18 +127,15 @@ def export(
         if languages is not None:
             refuse_untrimmable(opened.config)
             languages_of([languages], opened.config.languages or ())
+    trimming = Trimming(languages, text, frequencies)
     if dry_run:
-        _rehearse(
-            model, opened, target, out, languages=languages, text=text, frequencies=frequencies, dtype=dtype.value
-        )
+        _rehearse(model, opened, target, out, trimming, dtype=dtype.value)
         return
     _export(
         model,
         target,
         out,
-        languages=languages,
-        text=text,
-        frequencies=frequencies,
+        trimming,
         dtype=dtype.value,
         scores=scores,
         repository=push_to_hub,
@@ -134,10 +147,8 @@ def _export(
     name: str,
     target: Target,
     out: Path,
+    trimming: Trimming,
     *,
-    languages: str | None,
-    text: list[str] | None,
-    frequencies: Path | None,
     dtype: str,
     scores: Path | None,
     repository: str | None,
@@ -155,7 +166,7 @@ def _export(
     model, processor = load_model(name, device="cpu")
     weights = fingerprint_model(model, processor) if scores is not None else None
     facts = facts_of(name, target, where=repository or str(out), scores=scores, weights=weights)
-    kept = _kept(languages, text, frequencies, model.config, processor.tokenizer)
+    kept = _kept(trimming, model.config, processor.tokenizer)
 
     def describe(exported: Any, model: Any, probe: Any, folder: Path) -> None:
         write_card(facts, target, exported, model, probe, folder)
@@ -177,9 +188,7 @@ def _opened(name: str) -> Opened | None:
     return None if where.endswith(YAML) else opened_model(where)
 
 
-def _kept(
-    languages: str | None, text: list[str] | None, frequencies: Path | None, config: Any, tokenizer: Any
-) -> Kept | None:
+def _kept(trimming: Trimming, config: Any, tokenizer: Any) -> Kept | None:
     """What a trimmed vocabulary is for; None keeps all of it.
 
     Raises:
@@ -189,12 +198,12 @@ def _kept(
     """
     from visiglot.export.counting import keep_built_in, keep_files, keep_frequent
 
-    if languages is None:
+    if trimming.languages is None:
         return None
-    codes = languages_of([languages], config.languages)
-    if frequencies is not None:
-        return keep_frequent(codes, frequencies, tokenizer)
-    return keep_files(codes, text) if text else keep_built_in(codes)
+    codes = languages_of([trimming.languages], config.languages)
+    if trimming.frequencies is not None:
+        return keep_frequent(codes, trimming.frequencies, tokenizer)
+    return keep_files(codes, trimming.text) if trimming.text else keep_built_in(codes)
 
 
 # --- dry run ---------------------------------------------------------------------------------------------------------
@@ -205,10 +214,8 @@ def _rehearse(
     opened: Opened | None,
     target: Target,
     out: Path,
+    trimming: Trimming,
     *,
-    languages: str | None,
-    text: list[str] | None,
-    frequencies: Path | None,
     dtype: str,
 ) -> None:
     """Say what would be written; of weights no more is read than tells whether a head is the embedding."""
@@ -220,11 +227,11 @@ def _rehearse(
 
     size, width = size_of(opened), {"fp32": 4, "bf16": 2}[dtype]
     typer.echo(f"{size.parameters:,} parameters, {size.parameters * width:,} bytes in {dtype}")
-    if languages is not None:
+    if trimming.languages is not None:
         from visiglot.export.vocabulary import rows_needed
 
         processor = opened.processor()
-        kept = _kept(languages, text, frequencies, opened.config, processor.tokenizer)
+        kept = _kept(trimming, opened.config, processor.tokenizer)
         assert kept is not None
         rows = rows_needed(opened.config, processor.tokenizer, kept)
         typer.echo(f"vocabulary: about {rows:,} of {size.rows:,} rows, for {', '.join(kept.languages)} by {kept.told}")

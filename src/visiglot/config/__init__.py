@@ -7,6 +7,7 @@ problems of a recipe are reported at once.
 from visiglot.config.recipes import (
     cache_dir,
     dump_recipe,
+    load_model_section,
     load_recipe,
     parse_recipe,
     read_recipe_text,
@@ -57,6 +58,7 @@ __all__ = [
     "VisionSection",
     "cache_dir",
     "dump_recipe",
+    "load_model_section",
     "load_recipe",
     "parse_recipe",
     "read_recipe_text",

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from visiglot.config.schema import Recipe, Section
+from visiglot.config.schema import ModelSection, Recipe, Section
 from visiglot.errors import ConfigError, UnknownNameError, nearest
 
 
@@ -61,13 +61,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         ConfigError: with every problem found.
         UnknownNameError: no such recipe.
     """
-    text = read_recipe_text(name)
-    try:
-        values = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"recipe {name}", [f"is not YAML: {error}"]) from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"recipe {name}", [f"must be a mapping, found {type(values).__name__}"])
+    values = _mapping(read_recipe_text(name), f"recipe {name}")
     problems = [problem for override in overrides if (problem := _apply(values, override))]
     if problems:
         raise ConfigError(f"recipe {name}", problems, hint="Overrides look like stages.1.lr=2e-4")
@@ -84,6 +78,30 @@ def parse_recipe(values: Mapping[str, Any], *, where: str) -> Recipe:
         return Recipe.model_validate(values)
     except ValidationError as error:
         raise ConfigError(where, _problems(error), hint="`visiglot recipes show nano` prints a whole recipe.") from None
+
+
+def load_model_section(path: str) -> ModelSection:
+    """The `model` of a recipe, alone in a YAML file.
+
+    Raises:
+        ConfigError: the file can't be read, or with every problem found.
+    """
+    values = _mapping(read_recipe_text(path), path)
+    try:
+        return ModelSection.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(path, _problems(error, ModelSection)) from None
+
+
+def _mapping(text: str, where: str) -> dict[str, Any]:
+    """What a YAML text says. Raises ConfigError: it is no YAML, or no mapping."""
+    try:
+        values = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(where, [f"is not YAML: {error}"]) from error
+    if not isinstance(values, dict):
+        raise ConfigError(where, [f"must be a mapping, found {type(values).__name__}"])
+    return values
 
 
 def dump_recipe(recipe: Recipe) -> str:
@@ -147,14 +165,14 @@ def _apply(values: dict[str, Any], override: str) -> str | None:
     return None
 
 
-def _problems(error: ValidationError) -> list[str]:
+def _problems(error: ValidationError, root: type[Section] = Recipe) -> list[str]:
     lines = []
     for item in error.errors(include_url=False):
         if item["type"] == "too_short" and item["input"]:
             continue  # it isn't empty: each of its items has a problem of its own
         path = ".".join(str(key) for key in item["loc"])
         if item["type"] == "extra_forbidden":
-            known = _keys_at(item["loc"][:-1])
+            known = _keys_at(item["loc"][:-1], root)
             close = nearest(str(item["loc"][-1]), known)
             hint = f"did you mean {' or '.join(repr(c) for c in close)}?" if close else f"known: {', '.join(known)}"
             lines.append(f"{path}: no such key; {hint}")
@@ -168,9 +186,9 @@ def _problems(error: ValidationError) -> list[str]:
     return lines
 
 
-def _keys_at(path: Iterable[Any]) -> list[str]:
-    """The keys that the schema allows at `path`."""
-    here: Any = Recipe
+def _keys_at(path: Iterable[Any], root: type[Section]) -> list[str]:
+    """The keys that the schema allows at `path` below `root`."""
+    here: Any = root
     for key in path:
         if isinstance(here, type) and issubclass(here, Section):
             field = next((f for n, f in here.model_fields.items() if key in (n, f.alias)), None)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +100,7 @@ def card(facts: Facts, target: Target, exported: Exported, model: VisionLanguage
     sections = {
         "What it is": _is(facts, target, exported, model),
         "Use": _use(facts, target, exported, model, probe),
-        "Languages": _languages(codes, facts.pictured),
+        "Languages": language_lines(codes, facts.pictured),
         "Training": _training(facts),
         "Scores": _scores(facts),
         "Intended use": _intended(),
@@ -209,7 +209,8 @@ def example_language(codes: Sequence[str]) -> str:
     return next((code for code in (*codes, *DEFAULT_LANGUAGES) if code != ENGLISH), ENGLISH)
 
 
-def _languages(codes: Sequence[str], pictured: Sequence[str] | None) -> list[str]:
+def language_lines(codes: Sequence[str], pictured: Collection[str] | None) -> list[str]:
+    """The languages of a model by name, those that it was shown pictures in apart where that is known."""
     if not codes:
         return [f"Languages that it was trained to answer in: {NOT_STATED}."]
     if pictured is None:

@@ -5,13 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from visiglot.errors import CheckpointError
 from visiglot.export.prepare import generation_config
+from visiglot.export.stock import SHARD, writing
 from visiglot.export.targets import TARGETS, Target
-from visiglot.models.checkpoint import first_line
 from visiglot.types import Template
-
-SHARD = "5GB"
 
 
 class Own(Target):
@@ -35,14 +32,10 @@ class Own(Target):
         return processor
 
     def write(self, model: Any, processor: Any, folder: Path) -> None:
-        try:
+        with writing(folder):
             model.save_pretrained(folder, max_shard_size=SHARD)
             generation_config(model).save_pretrained(folder)
             processor.save_pretrained(folder)
-        except Exception as error:  # OSError, and what safetensors and tokenizers make of one
-            raise CheckpointError(
-                f"{folder} can't be written: {first_line(error)}", hint="Make room, or name another --out."
-            ) from error
 
 
 TARGETS.add("visiglot", Own())

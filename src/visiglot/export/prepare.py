@@ -10,17 +10,16 @@ from torch import nn
 
 from visiglot.errors import ModelError
 from visiglot.models.decode.runner import LanguageModelRunner
+from visiglot.models.load import DTYPES
 from visiglot.models.parts import merge_lora
 from visiglot.models.vlm import VisionLanguageModel
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def merge(model: VisionLanguageModel, dtype: str) -> list[str]:
     """Merge low-rank layers onto weights in full precision and give all weights one number format, in place.
 
     Args:
-        dtype: a key of DTYPES. Merging is done in float32 whatever it is.
+        dtype: "fp32" or "bf16". Merging is done in float32 whatever it is.
 
     Returns:
         What was done, a line each.

@@ -61,7 +61,7 @@ def size_of(opened: Opened) -> Size:
 
 def _stored(opened: Opened) -> Iterable[str]:
     """Names of the tensors that are loaded, copies of others left out."""
-    return own_state(opened.where) if opened.kind == "visiglot" else state_of(opened)[0]
+    return own_state(opened) if opened.kind == "visiglot" else state_of(opened)[0]
 
 
 def _holds_both(names: Iterable[str], llm: Any, head: nn.Module) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, ClassVar
@@ -23,6 +24,17 @@ from visiglot.types import Template
 
 SHARD = "5GB"
 """Largest file of weights; what is bigger is cut up by transformers."""
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn whatever a library raises while files are written into CheckpointError."""
+    try:
+        yield
+    except Exception as error:  # OSError, and what safetensors and tokenizers make of one
+        raise CheckpointError(
+            f"{folder} can't be written: {first_line(error)}", hint="Make room, or name another --out."
+        ) from error
 
 
 class StockTarget(Target):
@@ -59,13 +71,9 @@ class StockTarget(Target):
         stock.config.dtype = model.config.dtype
         setattr(stock.config, OURS, own_values(model))
         stock.generation_config = generation_config(model)
-        try:
+        with writing(folder):
             stock.save_pretrained(folder, max_shard_size=SHARD)
             processor.save_pretrained(folder)
-        except Exception as error:  # OSError, and what safetensors and tokenizers make of one
-            raise CheckpointError(
-                f"{folder} can't be written: {first_line(error)}", hint="Make room, or name another --out."
-            ) from error
 
     def _state(self, model: VisionLanguageModel) -> tuple[dict[str, Tensor], list[str]]:
         """Our tensors under the stock names, and the names of those that have none. Nothing is copied."""

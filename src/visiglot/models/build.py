@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -97,9 +97,7 @@ def build_model(
     if tokens < 1:
         raise ConfigError("model.connector", [f"options: make {tokens} tokens of a picture; it needs at least one"])
     image_token_id = _image_token_id(tokenizer, text_config.vocab_size)
-    theirs = _prompts_of(section)
-    template = theirs[0].template if theirs is not None else family(llm.config.model_type).template
-    is_theirs = theirs is not None and section.prompt.template in (None, template)
+    asked = _asked(section, llm)
     config = VisiglotConfig(
         vision_config=vision.model.config,
         text_config=llm.config,
@@ -109,11 +107,11 @@ def build_model(
         image_token_id=image_token_id,
         lora=lora,
         languages=list(languages),
-        template=section.prompt.template or template,
+        template=asked.template,
         max_length=section.prompt.max_length,
         caption_prompt=section.prompt.caption,
         image_first=section.prompt.image_first,
-        image_gap=theirs[1].image_gap if theirs is not None and is_theirs and section.prompt.image_first else "",
+        image_gap=asked.gap if section.prompt.image_first else "",
     )
     with torch.device("meta"):
         model = VisionLanguageModel(config)
@@ -129,7 +127,7 @@ def build_model(
         family=llm.config.model_type,
         template=config.template,
         max_length=config.max_length,
-        whole_turns=theirs is not None and is_theirs and theirs[0].whole_turns,
+        whole_turns=asked.whole_turns,
         bos_after_images=section.prompt.image_first and family(llm.config.model_type).bos,
     )
     model.processor = processor
@@ -173,13 +171,24 @@ def _vision(section: ModelSection, dtype: torch.dtype, report: list[str]) -> tup
     return encoder, image_processor
 
 
-def _prompts_of(section: ModelSection) -> tuple[VisiglotProcessor, VisiglotConfig] | None:
-    """How the model of another format that the LLM comes from is asked; None when the LLM comes from elsewhere."""
-    name = section.language_model.from_
-    if name is None or section.language_model.tokenizer is not None:
-        return None
-    opened = open_model(resolve_model(name))
-    return None if opened is None or opened.kind == "visiglot" else (opened.processor(), opened.config)
+class _Asked(NamedTuple):
+    """How prompts are written: the template, whether turns are encoded as a whole, what follows a picture put first."""
+
+    template: str
+    whole_turns: bool = False
+    gap: str = ""
+
+
+def _asked(section: ModelSection, llm: Any) -> _Asked:
+    """As the recipe says; else as the model of another format that the LLM comes from is asked, or as its family is."""
+    source, wanted = section.language_model, section.prompt.template
+    if source.from_ is not None and source.tokenizer is None:
+        opened = open_model(resolve_model(source.from_))
+        if opened is not None and opened.kind != "visiglot":
+            theirs = opened.processor()
+            if wanted in (None, theirs.template):
+                return _Asked(theirs.template, theirs.whole_turns, opened.config.image_gap)
+    return _Asked(wanted or family(llm.config.model_type).template)
 
 
 def _filled_encoder(config: Any, layer: int, where: str, dtype: torch.dtype) -> VisionEncoder:

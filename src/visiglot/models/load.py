@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-import yaml
-from pydantic import ValidationError
 
-from visiglot.config import ModelSection
-from visiglot.errors import CheckpointError, ConfigError, UnknownNameError
+from visiglot.config import load_model_section
+from visiglot.errors import ConfigError, UnknownNameError
 from visiglot.models.build import Built, build_model
 from visiglot.models.checkpoint.stock import load_whole
 from visiglot.models.checkpoint.tensors import opened_model
@@ -19,9 +17,10 @@ from visiglot.models.device import pick_device
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.quantize import check_quantization, quantize_model
 from visiglot.models.runs import resolve_model
-from visiglot.models.vlm import FP32_PARTS, VisionLanguageModel
+from visiglot.models.vlm import VisionLanguageModel, check_fp32_parts
 
-DTYPES = {"auto": "auto", "fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+AUTO = "auto"
 YAML = (".yaml", ".yml")
 
 
@@ -71,11 +70,9 @@ def load_model(
     if quantize is not None:
         check_quantization(quantize, quantize_parts)
     target = pick_device(device)
-    if dtype not in DTYPES:
-        raise UnknownNameError("dtype", dtype, DTYPES)
-    for part in fp32_parts:
-        if part not in FP32_PARTS:
-            raise UnknownNameError("part", part, FP32_PARTS)
+    if dtype not in (AUTO, *DTYPES):
+        raise UnknownNameError("dtype", dtype, (AUTO, *DTYPES))
+    check_fp32_parts(fp32_parts)
     where = resolve_model(name)
     if where.endswith(YAML):
         few = {part: torch.bfloat16 for part in PARTS if part not in fp32_parts}
@@ -85,7 +82,7 @@ def load_model(
     else:
         opened = opened_model(where)
         processor = opened.processor()
-        model = load_whole(VisionLanguageModel, where, dtype=DTYPES[dtype], fp32_parts=tuple(fp32_parts))
+        model = load_whole(VisionLanguageModel, where, dtype=DTYPES.get(dtype, AUTO), fp32_parts=tuple(fp32_parts))
         model.config.template = processor.template
     model.processor = processor
     model = model.to(target).eval()
@@ -107,14 +104,7 @@ def load_parts(path: str, dtypes: Mapping[str, torch.dtype]) -> Built:
         ConfigError: the file is wrong, or a part would start with random weights.
         CheckpointError: a part can't be loaded.
     """
-    try:
-        with open(path, encoding="utf-8") as file:
-            section = ModelSection.model_validate(yaml.safe_load(file))
-    except (OSError, yaml.YAMLError) as error:
-        raise CheckpointError(f"{path} can't be read: {error}", hint="Give a YAML file that names parts.") from error
-    except ValidationError as error:
-        problems = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
-        raise ConfigError(path, problems) from error
+    section = load_model_section(path)
     sources = {
         "vision": section.vision.from_,
         "connector": section.connector.from_,

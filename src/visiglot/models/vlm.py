@@ -12,7 +12,7 @@ D LLM width, Dv vision width, V vocabulary, H and W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -117,16 +117,14 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
             UnknownNameError: no such part.
         """
         fp32_parts = kwargs.pop("fp32_parts", ())
-        for part in fp32_parts:
-            if part not in FP32_PARTS:
-                raise UnknownNameError("part", part, FP32_PARTS)
+        check_fp32_parts(fp32_parts)
         if where is None:
             return super().from_pretrained(where, *args, **kwargs)
         refuse_hub_options(kwargs)
         opened = opened_model(str(where))
         foreign = opened.kind != "visiglot"
         state: Mapping[str, Tensor | StoredTensor]
-        state, report = state_of(opened) if foreign else (own_state(str(where)), None)
+        state, report = state_of(opened) if foreign else (own_state(opened), None)
         dtype = kwargs.get("dtype", "auto")
         if dtype == "auto":
             stated = opened.config.dtype
@@ -388,6 +386,13 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
         predicted, wanted = (logits, labels) if self.layout == "seq2seq" else (logits[:, :-1], labels[:, 1:])
         loss = cross_entropy(predicted.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORE)
         return VLMOutput(loss=loss, logits=logits)
+
+
+def check_fp32_parts(parts: Iterable[str]) -> None:
+    """Raise UnknownNameError for a part that can't stay in float32 by itself."""
+    for part in parts:
+        if part not in FP32_PARTS:
+            raise UnknownNameError("part", part, FP32_PARTS)
 
 
 def before_labels(labels: Tensor) -> Tensor:

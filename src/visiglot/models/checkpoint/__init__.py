@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from visiglot.errors import CheckpointError, VisiglotError
@@ -16,6 +16,13 @@ OFFLINE = "Check the name; without a network only folders and what the hub's cac
 def first_line(error: BaseException) -> str:
     """What an error of another library says, in one line; its kind when it says nothing."""
     return str(error).strip().split("\n")[0] or type(error).__name__
+
+
+def some(names: Iterable[str], limit: int = 6) -> str:
+    """The first few of some names, sorted, and how many more there are."""
+    listed = sorted(names)
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more
 
 
 @contextmanager

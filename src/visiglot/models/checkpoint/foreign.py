@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,13 +9,10 @@ from transformers import GenerationConfig
 
 from visiglot.errors import CheckpointError
 from visiglot.models import language_model as lm
-from visiglot.models.checkpoint import reading
+from visiglot.models.checkpoint import reading, some
 from visiglot.models.checkpoint.formats import Opened
 from visiglot.models.checkpoint.weights import StoredTensor, Weights, fetch
 from visiglot.models.config import PARTS
-
-NAMED = 6
-"""Names that a line tells of many."""
 
 
 class Report(Protocol):
@@ -51,9 +47,9 @@ class LoadReport:
         parts = ", ".join(f"{part} {count:,}" for part, count in self.loaded.items())
         said = [f"{self.where}: read as {self.kind}, tensors: {parts}; none is missing, none is new"]
         if self.tied:
-            said.append(f"copies of the embeddings, left out: {_some(self.tied)}")
+            said.append(f"copies of the embeddings, left out: {some(self.tied)}")
         if self.unused:
-            said.append(f"of older versions and unused: {_some(self.unused)}")
+            said.append(f"of older versions and unused: {some(self.unused)}")
         if self.own_head:
             said.append("the language model's head has weights of its own, although its config says that it is tied")
         return said
@@ -68,7 +64,7 @@ def state_of(opened: Opened) -> tuple[dict[str, StoredTensor], LoadReport]:
     weights, unused, unknown = opened.weights()
     if unknown:
         raise CheckpointError(
-            f"{opened.where}: tensors that no part of a {opened.kind} model has: {_some(unknown)}",
+            f"{opened.where}: tensors that no part of a {opened.kind} model has: {some(unknown)}",
             hint="The files are of another model: check the name.",
         )
     tied, own_head = _copies(weights, opened)
@@ -114,9 +110,3 @@ def _copies(weights: Weights, opened: Opened) -> tuple[list[str], bool]:
         else:
             own_head = True
     return copies, own_head
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = sorted(names)
-    more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
-    return ", ".join(listed[:NAMED]) + more

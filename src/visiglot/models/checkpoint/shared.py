@@ -22,10 +22,12 @@ from torch import Tensor
 
 from visiglot.errors import CheckpointError
 from visiglot.files import write_text
-from visiglot.models.checkpoint import WEIGHTS, reading
+from visiglot.models.checkpoint import WEIGHTS, reading, some
 from visiglot.models.checkpoint.packed import unpack
 
 PARTS = "parts.json"
+SHOWN = 4
+"""Names that an error tells of many."""
 SHAREABLE = ("vision", "language_model")
 _AGAIN = "Both folders belong together: fetch or write them again, both of them."
 
@@ -105,7 +107,7 @@ def read_shared_part(part: SharedPart, own: Collection[str]) -> dict[str, Tensor
     twice = sorted(set(tensors) & set(own))
     if twice:
         raise CheckpointError(
-            f"{part.model}: {_some(twice)} in its own weights and in {part.file} too",
+            f"{part.model}: {some(twice, SHOWN)} in its own weights and in {part.file} too",
             hint="Take them out of the one or the other; a weight is read from one place.",
         )
     return tensors
@@ -177,12 +179,7 @@ def common_names(part: str, own: Mapping[str, Tensor], theirs: Mapping[str, Tens
     )
     if differing or not names:
         raise CheckpointError(
-            _some(differing) or f"there are no weights below '{part}.'",
+            some(differing, SHOWN) or f"there are no weights below '{part}.'",
             hint="Share a part with the very model that it was taken from, while it is frozen.",
         )
     return names
-
-
-def _some(names: list[str]) -> str:
-    """The first few of some names."""
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

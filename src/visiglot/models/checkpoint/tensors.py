@@ -14,13 +14,15 @@ from visiglot.models.checkpoint.packed import unpack
 from visiglot.models.checkpoint.shared import read_shared_part, shared_parts
 from visiglot.models.checkpoint.weights import StoredTensor, find_weights, is_weights_file
 
+LOOSE = "blip2"
+"""The format whose names the tensors of a single file have."""
 HUB_OPTIONS = frozenset({"revision", "subfolder", "variant", "cache_dir", "weights_only", "use_safetensors"})
 
 
 def part_of(where: str, prefix: str) -> Mapping[str, Tensor | StoredTensor]:
     """`load_tensors`, but of another format's model, and of a file of BLIP-2's tensors, the tensors aren't read yet."""
     if is_weights_file(where):
-        part = find_weights(where).renamed(FORMATS.get("blip2").own_name).below(prefix)
+        part = find_weights(where).renamed(FORMATS.get(LOOSE).own_name).below(prefix)
     elif (opened := opened_model(where)).kind == "visiglot":
         return load_tensors(where, prefix)
     else:
@@ -74,15 +76,16 @@ def opened_model(where: str) -> Opened:
     return opened
 
 
-def own_state(where: str) -> Mapping[str, Tensor | StoredTensor]:
+def own_state(opened: Opened) -> Mapping[str, Tensor | StoredTensor]:
     """All tensors of a model of ours: unread where its own files hold them as they are, else in memory.
 
     Raises:
         CheckpointError: see `load_tensors`.
     """
-    weights = opened_model(where).weights()[0]
-    is_plain = not shared_parts(where) and not any(stored.file.is_packed() for stored in weights.names.values())
-    return weights.names if is_plain else load_tensors(where, "")
+    weights = opened.weights()[0]
+    files = {stored.file.name: stored.file for stored in weights.names.values()}
+    is_plain = not shared_parts(opened.where) and not any(file.is_packed() for file in files.values())
+    return weights.names if is_plain else load_tensors(opened.where, "")
 
 
 def stored_dtype(state: Mapping[str, Tensor | StoredTensor]) -> torch.dtype:

@@ -14,8 +14,9 @@ import json
 import os
 import pickle
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -46,17 +47,15 @@ class Weights:
     """Names -> tensors on disk.
 
     Args:
-        where: what the user called the checkpoint.
         names: name of each tensor here -> where it lies.
     """
 
-    where: str
     names: Mapping[str, StoredTensor]
 
     def renamed(self, rename: Callable[[str], str | None]) -> Weights:
         """The tensors that `rename` gives a name, under it; the others are left out."""
         named = ((rename(name), stored) for name, stored in self.names.items())
-        return Weights(self.where, {name: stored for name, stored in named if name is not None})
+        return Weights({name: stored for name, stored in named if name is not None})
 
     def below(self, prefix: str) -> Weights:
         """The tensors whose names start with `prefix`, which is taken off."""
@@ -158,14 +157,14 @@ class TensorFile:
     def keys(self) -> list[str]:
         """Names of all its tensors. Raises CheckpointError."""
         with self._lock:
-            return list(self._opened().keys())
+            return sorted(self._opened().names)
 
     def look(self, name: str) -> tuple[torch.Size, torch.dtype]:
         """Shape and number format of a tensor, without reading it. Raises CheckpointError."""
         with self._lock:
             if name not in self._looks:
                 opened = self._opened()
-                if name not in opened.keys():  # noqa: SIM118 (a file, not a dict)
+                if name not in opened.names:
                     raise CheckpointError(
                         f"{self.where}: {name} isn't in {self.name}, although the index says so",
                         hint="Index and shards aren't of one model: fetch them again.",
@@ -199,8 +198,9 @@ class _SafeFile:
     def __init__(self, path: Path) -> None:
         self._file: Any = safe_open(path, framework="pt")
 
-    def keys(self) -> Sequence[str]:
-        return list(self._file.keys())
+    @cached_property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._file.keys())
 
     def metadata(self) -> Mapping[str, str]:
         return self._file.metadata() or {}
@@ -224,9 +224,7 @@ class _PickledFile:
                 hint="A state dict, or a Lightning checkpoint with one, is what can be read.",
             )
         self._tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-
-    def keys(self) -> Sequence[str]:
-        return list(self._tensors)
+        self.names = frozenset(self._tensors)
 
     def metadata(self) -> Mapping[str, str]:
         return {}
@@ -273,17 +271,17 @@ def find_weights(where: str) -> Weights:
         path = Path(where).expanduser()
         if not path.is_file():
             raise CheckpointError(f"there is no file {path}", hint="Check the path.")
-        return Weights(where, _in_file(TensorFile(where, path.name, lambda: path)))
+        return Weights(_in_file(TensorFile(where, path.name, lambda: path)))
     for single in (WEIGHTS, PICKLED):
         index = fetch(where, f"{single}.index.json")
         if index is not None:
             with reading(f"{where}: {single}.index.json"):
                 weight_map: dict[str, str] = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
             shards = {name: _shard(where, name) for name in sorted(set(weight_map.values()))}
-            return Weights(where, {name: StoredTensor(shards[file], name) for name, file in weight_map.items()})
+            return Weights({name: StoredTensor(shards[file], name) for name, file in weight_map.items()})
         found = fetch(where, single)
         if found is not None:
-            return Weights(where, _in_file(_shard(where, single)))
+            return Weights(_in_file(_shard(where, single)))
     raise CheckpointError(
         f"{where}: its weights can't be read: there is neither {WEIGHTS} nor {PICKLED}, nor an index of either",
         hint=OFFLINE,

@@ -11,7 +11,7 @@ from torch import nn
 from visiglot.config import ModelSection
 from visiglot.errors import CheckpointError, ConfigError
 from visiglot.models.checkpoint.formats import FORMATS, open_model
-from visiglot.models.checkpoint.tensors import fill_some, part_of
+from visiglot.models.checkpoint.tensors import LOOSE, fill_some, part_of
 from visiglot.models.checkpoint.weights import find_weights, is_weights_file
 from visiglot.models.connectors.memory import PhraseMemory
 from visiglot.models.parts import count
@@ -19,8 +19,6 @@ from visiglot.models.runs import resolve_model
 
 SAMPLED = 2**14
 """Words whose scale stands for that of all: a copy of all would be as large as a tenth of some models."""
-
-
 UNSEEN = {"heads", "keep_prefix", "normalise"}
 """Options of connectors that change what the same tensors compute."""
 
@@ -90,7 +88,7 @@ def _left_out(where: str) -> list[str]:
     """What a file of weights holds beside encoder and connector, by the first part of its names."""
     if not is_weights_file(where):
         return []
-    kept = FORMATS.get("blip2")
+    kept = FORMATS.get(LOOSE)
     others: dict[str, int] = {}
     for name in find_weights(where):
         if not (kept.own_name(name) or "").startswith(("vision.", "connector.")) and not kept.leaves_out(name):

@@ -5,6 +5,7 @@ Shapes: M rows of activations, K in, N out.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, ClassVar
@@ -28,7 +29,7 @@ SHAPES: dict[str, tuple[int, int]] = {"cuda": (32, 8)}
 """By type of device: rows that `torch._int_mm` gets at least (CUDA's needs 17), and what widths are a multiple of."""
 
 
-class QuantizedLinear(nn.Module):
+class QuantizedLinear(nn.Module, ABC):
     """A linear layer that kept its weights in fewer bits; for answers only.
 
     What is kept is neither parameter nor buffer: a part's number format is still that of its other weights, and nothing
@@ -46,13 +47,13 @@ class QuantizedLinear(nn.Module):
         self.bias = bias
         self.device = weight.device
 
+    @abstractmethod
     def kept(self) -> Mapping[str, Tensor]:
         """What stands for the weights: they follow from it, and it is in the state dict."""
-        raise NotImplementedError
 
+    @abstractmethod
     def product(self, rows: Tensor) -> Tensor:
         """[M, K] -> [M, N], the bias added."""
-        raise NotImplementedError
 
     @property
     def nbytes(self) -> int:

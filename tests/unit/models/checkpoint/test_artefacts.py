@@ -471,3 +471,19 @@ def test_files_cut_short_or_at_odds_with_their_index_are_told_from_a_missing_net
         load_model(str(tmp_path), device="cpu")
     assert "network" not in str(caught.value.hint)
     assert "weights_only=False" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("vision: {from: a}\nlanguage_model: {from: b, adaptor: c}\n", "did you mean 'adapter'"),
+        ("", "must be a mapping"),
+        ("vision: {from: a", "is not YAML"),
+    ],
+    ids=["a misspelt key", "nothing", "no YAML"],
+)
+def test_a_file_of_parts_is_read_as_a_recipe_is(text: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "parts.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=said):
+        load_model(str(path), device="cpu")
