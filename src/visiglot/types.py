@@ -111,6 +111,8 @@ class Example:
         references: gold answers, for evaluation.
         task: name of the task ("caption", "matching"); scores and losses are also counted by it.
         group: the unit of resampling in confidence intervals (for the built-in data the concept).
+        facts: what the source says before any prompt, by name ("caption", "question", "answer"); tasks write their
+            turns from it, and it is what gets translated. Of a translated example "source.question" is the original.
     """
 
     id: str
@@ -121,6 +123,7 @@ class Example:
     provenance: Provenance | None = None
     task: str = ""
     group: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

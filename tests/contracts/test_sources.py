@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from visiglot.data.parquet_source import GROUPS_KEPT, ROWS_PER_GROUP, ParquetSource, resolve_below, write_examples
+from visiglot.data.parquet_source import GROUPS_KEPT, ROWS_PER_GROUP, ParquetSource, write_examples
+from visiglot.data.paths import resolve_below
 from visiglot.data.source import SOURCES, Source, build_source, describe
 from visiglot.errors import ConfigError, DataError, UnknownNameError
 from visiglot.types import Example, ImageRef, ImageSlot, Message, Provenance

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from visiglot.cli.ask import ask as ask_verb
 from visiglot.cli.caption import caption as caption_verb
-from visiglot.cli.data import app as data_app
+from visiglot.cli.datasets import app as data_app
 from visiglot.cli.doctor import doctor as doctor_verb
 from visiglot.cli.errors import spoken
 from visiglot.cli.evaluate import evaluate as evaluate_verb

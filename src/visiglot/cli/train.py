@@ -104,7 +104,7 @@ def train(
 
 def _rehearse(recipe: Recipe, folder: Path, device: str) -> None:
     """Say what would be trained on what; parts that must be fetched first are named, not built."""
-    from visiglot.cli.data import print_plan
+    from visiglot.cli.datasets.plan import print_plan
     from visiglot.cli.recipe_check import problems_of
     from visiglot.cli.recipes import describe_parts_of, hub_ids
 

@@ -61,7 +61,15 @@ class Mixture:
         self.names = _unique([source.name for source in sources])
         self._asked = asked
         self._check()
-        self.cells = self._plan_cells([section.weight for section in data.sources], data.english_share, total, seed)
+        self.cells = self._plan_cells(
+            [
+                len(source) if section.weight == "size" else section.weight
+                for section, source in zip(data.sources, sources, strict=True)
+            ],
+            data.english_share,
+            total,
+            seed,
+        )
         self._cell_of, self._index_of = _plan_order(self.cells, seed)
 
     def __len__(self) -> int:

@@ -6,12 +6,13 @@ import os
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from visiglot.data.parquet import pyarrow
+from visiglot.data.paths import resolve_below
 from visiglot.data.source import SOURCES, Indices
 from visiglot.errors import DataError
 from visiglot.types import Example, ImageRef, ImageSlot, Message, Provenance
@@ -24,7 +25,10 @@ ROWS_PER_GROUP = 64
 
 GROUPS_KEPT = 16
 
-FORMAT = "visiglot.examples.1"
+FORMAT = "visiglot.examples.2"
+
+ADDED = {"facts": "visiglot.examples.2"}
+"""Columns that files of an earlier format lack, with the format that brought them."""
 
 _HINT = "Mend the row where the file is made; `visiglot.data.parquet_source.write_examples` writes whole rows only."
 
@@ -48,6 +52,7 @@ def _schema() -> Schema:
             ("provenance", provenance),
             ("task", pa.string()),
             ("group", pa.string()),
+            ("facts", pa.map_(pa.string(), pa.string())),
         ],
         metadata={"format": FORMAT},
     )
@@ -129,8 +134,10 @@ class ParquetSource:
             raise DataError(
                 f"{path} can't be read as Parquet: {error}", hint="Copy it again, or write it anew."
             ) from error
-        if not self._file.schema_arrow.equals(_schema()):
-            missing = [field.name for field in _schema() if field not in list(self._file.schema_arrow)]
+        found_fields = list(self._file.schema_arrow)
+        known = [field for field in _schema() if field.name not in ADDED or field in found_fields]
+        if found_fields != known:
+            missing = [field.name for field in known if field not in found_fields]
             raise DataError(
                 f"{path} holds no examples: its columns are {', '.join(self._file.schema_arrow.names)}; missing or of "
                 f"another type: {', '.join(missing) or 'none, but there are more than belong'}",
@@ -195,6 +202,7 @@ class ParquetSource:
             provenance=None if row["provenance"] is None else Provenance(**row["provenance"]),
             task=row["task"],
             group=row["group"],
+            facts=dict(row.get("facts") or ()),
         )
 
 
@@ -236,21 +244,6 @@ def _refuse_empty(row: Mapping[str, Any], where: str) -> None:
         raise DataError(f"{where}: `{empty[0]}` is empty", hint=_HINT)
 
 
-def resolve_below(root: Path, relative: str, *, where: str) -> Path:
-    """`root / relative`, which must stay below `root`, symbolic links included.
-
-    Raises:
-        DataError: the path is absolute or leaves the root.
-    """
-    path = root / PurePosixPath(relative)
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise DataError(
-            f"{where}: the picture's path {relative!r} leaves {root}",
-            hint="Paths in a data file are relative to its root and stay below it.",
-        )
-    return path
-
-
 @SOURCES.register("parquet")
 def build_parquet(
     *, languages: Sequence[str], seed: int, path: str, root: str | None = None, name: str | None = None
@@ -290,6 +283,7 @@ def _row(example: Example, root: Path) -> dict[str, Any]:
         },
         "task": example.task,
         "group": example.group,
+        "facts": list(example.facts.items()),
     }
 
 

@@ -39,7 +39,7 @@ class Source(Protocol):
 
 
 SOURCES: Registry[Callable[..., Source]] = Registry(
-    "source", modules=("visiglot.data.parquet_source", "visiglot.data.nano.tasks")
+    "source", modules=("visiglot.data.parquet_source", "visiglot.data.nano.tasks", "visiglot.data.sources")
 )
 """name -> factory(languages=..., seed=..., **options) -> Source. Options are checked against its annotations."""
 

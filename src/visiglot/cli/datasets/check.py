@@ -1,4 +1,4 @@
-"""`visiglot data`: fetch the built-in data, look into a source, plan a recipe's mixture."""
+"""`visiglot data check`: look into a source."""
 
 from __future__ import annotations
 
@@ -8,47 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from visiglot.cli.console import say, stdout
 from visiglot.cli.errors import SOME_FAILED
-from visiglot.cli.options import Languages, Sheet, verb
+from visiglot.cli.options import Languages, Sheet
 from visiglot.cli.pictures import refuse_foreign_page
 from visiglot.errors import DataError
 
 if TYPE_CHECKING:
-    from visiglot.config import Recipe
     from visiglot.data.source import Source
     from visiglot.types import Example
-
-app = typer.Typer(no_args_is_help=True, help="The built-in data, and checks of any other.", rich_markup_mode="rich")
 
 SHEET_EXAMPLES = 60
 PROBLEMS_SHOWN = 20
 
 
-@verb(app)
-def nano(
-    packages: Annotated[
-        Path | None,
-        typer.Option(
-            "--packages", help="A folder with the packages' tarballs (`npm pack`), for use without a network."
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Build the data set again although it is there.")] = False,
-) -> None:
-    """Fetch and draw the built-in data: emoji by four artists and their names in a hundred languages.
-
-    The packages come through the npm client, each checked against its pinned SHA-256.
-    """
-    from visiglot.data.nano.build import CARD, build_nano, nano_dir
-
-    if packages is not None and not packages.is_dir():
-        raise DataError(f"--packages: there is no folder {packages}", hint="Name the folder that holds the tarballs.")
-    if packages is not None and not force and (nano_dir() / CARD).is_file():
-        say("the data set is there already, so --packages isn't read; --force builds it again")
-    typer.echo(str(build_nano(packages=packages, force=force, progress=say)))
-
-
-@verb(app)
 def check(
     source: Annotated[str, typer.Argument(help="A name in the table of sources ('nano'), or a .parquet file.")],
     options: Annotated[
@@ -90,51 +62,6 @@ def check(
         typer.echo(str(sheet))
     if problems:
         raise typer.Exit(SOME_FAILED)
-
-
-@verb(app)
-def plan(
-    recipe: Annotated[str, typer.Argument(help="A built-in recipe or the path of a .yaml file.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="As for `visiglot train`.", metavar="PATH=VALUE")
-    ] = None,
-) -> None:
-    """Say how many examples of each source and language a recipe's stages draw."""
-    from visiglot.config import load_recipe
-
-    print_plan(load_recipe(recipe, overrides or []))
-
-
-def print_plan(recipe: Recipe) -> None:
-    """A table for each stage: languages down, sources across.
-
-    Raises:
-        DataError: a source can't be used.
-    """
-    from rich.table import Table
-
-    from visiglot.data.mixture import Mixture
-
-    console = stdout()
-    for index, stage in enumerate(recipe.stages):
-        total = stage.steps * stage.batch.rows
-        mixture = Mixture(stage.data or recipe.data, total=total, seed=recipe.train.seed + index)
-        counts = mixture.table()
-        sources = list(dict.fromkeys(name for name, _ in counts))
-        by_language = {code: {name: n for (name, c), n in counts.items() if c == code} for _, code in counts}
-        lines = (
-            f"stage {stage.name}: {stage.objective}, {stage.steps:,} steps of {stage.batch.rows:,} examples, "
-            f"{total:,} in all"
-        )
-        typer.echo(lines)
-        table = Table(box=None, pad_edge=False)
-        table.add_column("language")
-        for name in [*sources, "all"]:
-            table.add_column(name, justify="right")
-        for code, row in sorted(by_language.items()):
-            cells = [f"{row[name]:,}" if name in row else "" for name in sources]
-            table.add_row(code, *cells, f"{sum(row.values()):,}")
-        console.print(table)
 
 
 def _open(name: str, options: list[str], languages: str | None) -> Source:

@@ -1,0 +1,15 @@
+"""`visiglot data`: fetch the built-in data, look into a source, plan a recipe's mixture. One file a verb."""
+
+from __future__ import annotations
+
+import typer
+
+from visiglot.cli.datasets.check import check as check_verb
+from visiglot.cli.datasets.nano import nano as nano_verb
+from visiglot.cli.datasets.plan import plan as plan_verb
+from visiglot.cli.options import verb
+
+app = typer.Typer(no_args_is_help=True, help="The built-in data, and checks of any other.", rich_markup_mode="rich")
+
+for data_verb in (nano_verb, check_verb, plan_verb):
+    verb(app)(data_verb)

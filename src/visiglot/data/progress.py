@@ -1,0 +1,56 @@
+"""Word of long work on data, for whoever wants to show it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+EVERY = 5.0
+"""Seconds between two words."""
+
+_SAY: ContextVar[Callable[[str], None] | None] = ContextVar("say", default=None)
+
+
+@contextmanager
+def telling(say: Callable[[str], None]) -> Iterator[None]:
+    """Within this context, long work on data tells `say` how far it is."""
+    token = _SAY.set(say)
+    try:
+        yield
+    finally:
+        _SAY.reset(token)
+
+
+class Progress:
+    """Counts units of work; says so every few seconds, and at the end if it said so before.
+
+    Args:
+        what: begins each line.
+        unit: what is counted.
+    """
+
+    def __init__(self, what: str, unit: str) -> None:
+        self.what = what
+        self.unit = unit
+        self.count = 0
+        self._began = self._said = time.monotonic()
+        self._loud = False
+
+    def advance(self, units: int = 1) -> None:
+        self.count += units
+        if self.count % 1024 == 0 and time.monotonic() - self._said > EVERY:
+            self._loud = True
+            self._say()
+
+    def done(self) -> None:
+        if self._loud:
+            self._say()
+
+    def _say(self) -> None:
+        self._said = time.monotonic()
+        say = _SAY.get()
+        if say is not None:
+            rate = self.count / max(self._said - self._began, 1e-9)
+            say(f"{self.what}: {self.count:,} {self.unit}, {rate:,.0f} a second")
