@@ -21,6 +21,7 @@ CHUNK = 2**22
 """Bytes that a scan reads at a time."""
 
 _DECODER = json.JSONDecoder()
+_OF_NUMBERS = "0123456789+-.eE"
 
 
 class Place(NamedTuple):
@@ -346,8 +347,8 @@ class _Scanner:
                 if self._more():
                     continue
                 raise self._broken(f"is no JSON: {error.msg}", error.pos) from error
-            if end == len(self._text) and self._more():
-                continue  # a number may go on
+            if isinstance(value, int | float) and not self._text[end:].lstrip(_OF_NUMBERS) and self._more():
+                continue  # the number may go on
             text = self._text[self._position : end]
             self._position = end
             return value, text
