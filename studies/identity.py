@@ -30,16 +30,26 @@ IGNORED: dict[str, Any] = {
     "cite": True,
     "licence": True,
     "evaluate": True,
-    "train": {"log_every", "save_every", "keep"},
+    "train": {"log_every", "save_every", "keep", "on_bad", "max_bad"},
+    "stages": {"__all__": {"validate_every"}},
 }
 """Keys of a recipe that no weight follows from."""
 
 
+_NEWER_DATA: dict[str, Any] = {"allocation": None, "licence": "any", "holdout": 0}
+_NEWER_SOURCE: dict[str, Any] = {
+    "task": None, "task_options": {}, "translate": False, "allocation": None, "examples": None,
+}  # fmt: skip
+
 NEWER: dict[str, dict[str, Any]] = {
-    "language_model": {"adapter": None},
-    "prompt": {"image_first": False, "caption": None},
+    "model.language_model": {"adapter": None},
+    "model.prompt": {"image_first": False, "caption": None},
+    "data": _NEWER_DATA,
+    "data.sources.*": _NEWER_SOURCE,
+    "stages.*.data": _NEWER_DATA,
+    "stages.*.data.sources.*": _NEWER_SOURCE,
 }
-"""Keys below `model` that recipes of format 1 hadn't, and what they mean where they aren't set: left out then."""
+"""Keys that recipes of format 1 hadn't, by where they are, and what they mean where they aren't set: left out then."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +128,10 @@ def plan_cell(study: Study, cell: Cell, facts: Facts) -> PlannedCell:
 
 def _plan_link(section: LinkSection, recipe: Recipe, before: Mapping[str, str], facts: Facts) -> PlannedLink:
     values = recipe.model_dump(mode="json", by_alias=True, exclude=IGNORED)
-    for section_name, keys in NEWER.items():
-        section_values = values["model"][section_name]
-        for key, default in keys.items():
-            if section_values[key] == default:
-                del section_values[key]
+    for place, keys in NEWER.items():
+        for found in _places(values, place):
+            for key in [key for key, meaning in keys.items() if found[key] == meaning]:
+                del found[key]
     weights: dict[str, str] = {}
     for part in values["model"].values():
         name = part.get("from")
@@ -143,6 +152,14 @@ def _plan_link(section: LinkSection, recipe: Recipe, before: Mapping[str, str], 
                 data[folder or "nano"] = facts.of_data(folder)
     identity = _hash({"format": FORMAT, "recipe": values, "data": sorted(data.values())})
     return PlannedLink(section, recipe, identity, weights, data)
+
+
+def _places(values: Mapping[str, Any], path: str) -> list[dict[str, Any]]:
+    """What stands at a path of keys, where "*" is each item of a list; nothing where a section isn't set."""
+    found: list[Any] = [values]
+    for key in path.split("."):
+        found = [inner for one in found for inner in (one if key == "*" else [one[key]]) if inner is not None]
+    return found
 
 
 def benchmarks_of(study: Study) -> list[tuple[Benchmark, int]]:

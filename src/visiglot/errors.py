@@ -15,6 +15,7 @@ anything else is a bug and keeps its traceback. What is no error but should be k
     ├── ModelError           a model can't be assembled from its parts
     │   └── CheckpointError  a checkpoint is missing, incomplete, corrupt or can't be written
     ├── TrainingError        a run can't go on (no supervised tokens, a loss that isn't finite, another owner)
+    ├── TranslationError     an engine can't go on, or a data set can't be translated
     ├── EvaluationError      predictions and references don't fit together
     └── MissingExtraError    an optional dependency isn't installed
 """
@@ -77,7 +78,15 @@ class DataError(VisiglotError):
 
 
 class ImageError(DataError):
-    """A picture is missing, broken, too large, or of a kind that isn't read."""
+    """A picture is missing, broken, too large, or of a kind that isn't read.
+
+    Args:
+        reason: which of these, in a word or three; what counts of bad pictures go by.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, reason: str = "unreadable") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
 
 
 class FetchError(DataError):
@@ -102,6 +111,10 @@ class CheckpointError(ModelError):
 
 class TrainingError(VisiglotError):
     """A training run can't start or go on."""
+
+
+class TranslationError(VisiglotError):
+    """A translation engine can't go on, or a data set can't be translated."""
 
 
 class EvaluationError(VisiglotError):

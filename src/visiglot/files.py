@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from visiglot.errors import VisiglotError
@@ -23,16 +24,22 @@ def write_text(text: str, path: Path, *, error: type[VisiglotError] = VisiglotEr
     Args:
         error: what to raise when the file can't be written.
     """
+    write_pieces((text,), path, error=error)
+
+
+def write_pieces(pieces: Iterable[str], path: Path, *, error: type[VisiglotError] = VisiglotError) -> None:
+    """`write_text` of texts one behind the other, which needn't be in memory together; what they raise is raised."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as reason:
-        partial.unlink(missing_ok=True)
         raise error(
             f"{path} can't be written: {reason.strerror or reason}", hint="Make room, or name another place."
         ) from reason
+    finally:
+        partial.unlink(missing_ok=True)

@@ -44,6 +44,9 @@ _OPENERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
     "TIFF": TiffImagePlugin.TiffImageFile,
 }
 
+_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+"""Tags of TIFF."""
+
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -54,6 +57,15 @@ def picture_hash(ref: ImageRef, *, max_bytes: int = MAX_BYTES) -> str:
         ImageError: missing, empty, too many bytes, or unreadable.
     """
     return hashlib.sha256(_read(ref, max_bytes)).hexdigest()
+
+
+def in_memory(ref: ImageRef, *, max_bytes: int = MAX_BYTES) -> ImageRef:
+    """The same picture with its encoded bytes in memory, not looked into.
+
+    Raises:
+        ImageError: missing, empty, too many bytes, or unreadable.
+    """
+    return ImageRef(ref.name, data=_read(ref, max_bytes))
 
 
 def load_image(ref: ImageRef, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> Image.Image:
@@ -74,6 +86,7 @@ def load_image(ref: ImageRef, *, max_pixels: int = MAX_PIXELS, max_bytes: int = 
         raise ImageError(
             f"picture {ref.name}: {width} x {height} pixels, the limit is {max_pixels:,} in all",
             hint="Scale it down, or raise max_pixels if the picture can be trusted.",
+            reason="too many pixels",
         )
     if ImageFile.LOAD_TRUNCATED_IMAGES:
         raise ImageError(
@@ -81,13 +94,14 @@ def load_image(ref: ImageRef, *, max_pixels: int = MAX_PIXELS, max_bytes: int = 
             hint="Some other code set PIL.ImageFile.LOAD_TRUNCATED_IMAGES; set it back to False.",
         )
     try:
-        frames = int(getattr(picture, "n_frames", 1))
+        many = _has_more_frames(picture, data)
     except Exception as error:  # a decoder fed with hostile bytes may raise anything
         raise _broken(ref.name, picture.format, error) from error
-    if frames > MAX_FRAMES:
+    if many:
         raise ImageError(
-            f"picture {ref.name}: {frames} frames, the limit is {MAX_FRAMES}",
+            f"picture {ref.name}: more than {MAX_FRAMES:,} frames",
             hint="Only the first frame is shown; save that one as a picture of its own.",
+            reason="too many frames",
         )
     return as_shown(picture, ref.name)
 
@@ -99,8 +113,10 @@ def as_shown(picture: Image.Image, name: str) -> Image.Image:
         ImageError: broken, or samples of which black and white aren't known; it calls the picture `name`.
     """
     try:
+        _scale_transparent_value(picture)
         picture.load()
-        return _rgb(name, ImageOps.exif_transpose(picture))
+        ends = _black_and_white(picture)
+        return _rgb(name, ImageOps.exif_transpose(picture), ends)
     except ImageError:
         raise
     except Exception as error:  # a decoder fed with hostile bytes may raise anything
@@ -117,14 +133,18 @@ def _read(ref: ImageRef, max_bytes: int) -> bytes:
             status = ref.path.stat()
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError(
-                    f"picture {ref.name}: {ref.path} is not a file", hint="Give the path of a picture file."
+                    f"picture {ref.name}: {ref.path} is not a file",
+                    hint="Give the path of a picture file.",
+                    reason="missing",
                 )
             size = status.st_size
             with ref.path.open("rb") as file:
                 data = file.read(max_bytes + 1)
         except FileNotFoundError as error:
             raise ImageError(
-                f"picture {ref.name}: there is no file {ref.path}", hint="Check the path and the folder it starts from."
+                f"picture {ref.name}: there is no file {ref.path}",
+                hint="Check the path and the folder it starts from.",
+                reason="missing",
             ) from error
         except OSError as error:
             raise ImageError(
@@ -135,9 +155,12 @@ def _read(ref: ImageRef, max_bytes: int) -> bytes:
         raise ImageError(
             f"picture {ref.name}: {max(size, len(data)):,} bytes, the limit is {max_bytes:,}",
             hint="Save it smaller, or raise max_bytes if the picture can be trusted.",
+            reason="too many bytes",
         )
     if not data:
-        raise ImageError(f"picture {ref.name}: the file is empty", hint="Copy or fetch the picture again.")
+        raise ImageError(
+            f"picture {ref.name}: the file is empty", hint="Copy or fetch the picture again.", reason="empty"
+        )
     return data
 
 
@@ -148,6 +171,7 @@ def _open(ref: ImageRef, data: bytes) -> ImageFile.ImageFile:
         raise ImageError(
             f"picture {ref.name}: no picture format that is read; the file begins with {data[:12]!r}",
             hint=f"Convert it to one of {', '.join(FORMATS)}.",
+            reason="unknown kind",
         )
     try:
         return _OPENERS[kind](BytesIO(data))
@@ -172,13 +196,54 @@ def _sniff(data: bytes) -> str | None:
     return None
 
 
-def _rgb(name: str, picture: Image.Image) -> Image.Image:
+def _has_more_frames(picture: ImageFile.ImageFile, data: bytes) -> bool:
+    """Whether there are more than MAX_FRAMES, by headers alone.
+
+    The pages of a TIFF are followed no further than that: each is slow to find, and a file may have millions.
+    """
+    if picture.format != "TIFF":
+        return int(getattr(picture, "n_frames", 1)) > MAX_FRAMES
+    try:
+        _OPENERS["TIFF"](BytesIO(data)).seek(MAX_FRAMES)
+    except EOFError:
+        return False
+    return True
+
+
+def _scale_transparent_value(picture: Image.Image) -> None:
+    """Bring the transparent value of a PNG that isn't decoded yet to 8 bits.
+
+    Pillow does so with the samples of 2, 4 and 3 x 16 bits but not with the value, which then matches none of them. Of
+    16 bits the upper 8 are compared, since Pillow keeps no more.
+    """
+    value = picture.info.get("transparency")
+    tile = getattr(picture, "tile", None)
+    if value is None or not tile or picture.format != "PNG":
+        return
+    match tile[0][3]:
+        case "L;2":
+            picture.info["transparency"] = value * 85
+        case "L;4":
+            picture.info["transparency"] = value * 17
+        case "RGB;16B":
+            picture.info["transparency"] = tuple(sample >> 8 for sample in value)
+
+
+def _black_and_white(picture: Image.Image) -> tuple[int, int]:
+    """The samples of 16-bit grey that are black and white: a TIFF may have fewer bits, and may say that 0 is white."""
+    tags = getattr(picture, "tag_v2", {})
+    white = (1 << int(tags.get(_BITS_PER_SAMPLE, (16,))[0])) - 1
+    return (white, 0) if tags.get(_PHOTOMETRIC) == 0 else (0, white)
+
+
+def _rgb(name: str, picture: Image.Image, ends: tuple[int, int]) -> Image.Image:
     if picture.mode in _SIXTEEN_BIT:
-        picture = _eight_bit(picture)
+        picture = _eight_bit(picture, *ends)
     if picture.mode in ("I", "F"):
         raise ImageError(
             f"picture {name}: 32-bit samples (mode {picture.mode}), of which black and white aren't known",
             hint="Convert it to 8 or 16 bits a channel.",
+            reason="32-bit samples",
         )
     if not picture.has_transparency_data:
         return picture.convert("RGB")
@@ -187,10 +252,12 @@ def _rgb(name: str, picture: Image.Image) -> Image.Image:
     return Image.alpha_composite(white, over).convert("RGB")
 
 
-def _eight_bit(picture: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits (65535 -> 255); Pillow's own conversion clips. A transparent value becomes alpha."""
-    samples = np.asarray(picture).astype(np.uint32)
-    grey = Image.fromarray(((samples * 255 + 32767) // 65535).astype(np.uint8))
+def _eight_bit(picture: Image.Image, black: int, white: int) -> Image.Image:
+    """Scale 16-bit grey to 8 bits; Pillow's own conversion clips. A transparent value becomes alpha."""
+    samples = np.asarray(picture)
+    most = max(black, white)
+    share = abs(np.arange(2**16).clip(max=most) - black)
+    grey = Image.fromarray(((share * 255 + most // 2) // most).astype(np.uint8)[samples])
     transparent = picture.info.get("transparency")
     if transparent is not None:
         grey.putalpha(Image.fromarray(np.where(samples == cast(int, transparent), 0, 255).astype(np.uint8)))
@@ -201,4 +268,5 @@ def _broken(name: str, kind: str | None, error: Exception) -> ImageError:
     return ImageError(
         f"picture {name}: broken {kind or 'picture'}: {error or type(error).__name__}",
         hint="Copy or fetch it again; if it opens elsewhere, save it anew as PNG or JPEG.",
+        reason="broken",
     )

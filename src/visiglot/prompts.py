@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from visiglot.errors import PromptError
-from visiglot.types import Example, ImageSlot, Message
+from visiglot.types import Example, ImageSlot, Message, Placing
 
 IMAGE = "{image}"
 """Where a picture stands in a prompt."""
 
 Content = tuple[str | ImageSlot, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Placing:
-    """How a model reads pictures in a prompt.
-
-    Args:
-        first: where one picture stands that the words don't place: before them (as in BLIP-2), or after them. Several
-            pictures that they don't place always stand before them.
-        gap: what follows each picture that is put first (LLaVA: a line break).
-        keeps_space: whether a space before a picture stays, as in models that read a turn and its placeholders as one
-            text (LLaVA). Else it goes, since tokenizers join a space to the word behind it.
-    """
-
-    first: bool = False
-    gap: str = ""
-    keeps_space: bool = False
 
 
 LAST = Placing()
@@ -69,19 +52,25 @@ def with_images(words: str, count: int, placing: Placing = LAST) -> Content:
 
 
 def placed(example: Example, placing: Placing) -> Example:
-    """`example` for a model that reads pictures first: where all pictures of a user turn stand behind its words, which
-    is how built-in models are asked, they move before them. Pictures that stand anywhere else stay."""
-    if not placing.first:
-        return example
+    """`example` as a model reads pictures, so that it is trained and evaluated as it is asked.
+
+    Where all pictures of a user turn stand before its words, or all behind them, nobody meant a place: they stand then
+    where `with_images` puts pictures that the words don't place. Pictures amid the words stay.
+    """
     return replace(example, messages=tuple(_placed_turn(message, placing) for message in example.messages))
 
 
 def _placed_turn(message: Message, placing: Placing) -> Message:
     slots = tuple(part for part in message.content if isinstance(part, ImageSlot))
-    behind = len(message.content) - len(slots)
-    if message.role != "user" or not slots or message.content[behind:] != slots:
+    ends = (message.content[: len(slots)], message.content[len(message.content) - len(slots) :])
+    if message.role != "user" or not slots or slots not in ends:
         return message
-    return Message(message.role, _pictures_first(slots, message.text, placing.gap))
+    words = message.text
+    if placing.first or len(slots) > 1:
+        return Message(message.role, _pictures_first(slots, words, placing.gap))
+    words = words if placing.keeps_space else words.rstrip(" ")
+    content: Content = (words, *slots)
+    return Message(message.role, tuple(part for part in content if part != ""))
 
 
 def _pictures_first(slots: Iterable[ImageSlot], words: str, gap: str) -> Content:

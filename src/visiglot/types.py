@@ -139,6 +139,23 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class Placing:
+    """How a model reads pictures in a prompt.
+
+    Args:
+        first: where one picture stands that the words don't place: before them (as in BLIP-2), or after them. Several
+            pictures that they don't place always stand before them.
+        gap: what follows each picture that is put first (LLaVA: a line break).
+        keeps_space: whether a space before a picture stays, as in models that read a turn and its placeholders as one
+            text (LLaVA). Else it goes, since tokenizers join a space to the word behind it.
+    """
+
+    first: bool = False
+    gap: str = ""
+    keeps_space: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PromptSpec:
     """All that `render` must know of a model, so that `data` needn't know `models`.
 
@@ -152,6 +169,7 @@ class PromptSpec:
         end_ids: after the last answer, supervised (EOS).
         max_length: tokens a row may have, image tokens included.
         prefix_after_images: whether the prefix follows the pictures that a prompt begins with.
+        placing: where pictures stand that nobody placed.
         encode_around: texts around pictures -> ids of each, where a turn is encoded as a whole; None: each by `encode`.
     """
 
@@ -168,6 +186,7 @@ class PromptSpec:
     max_length: int = 2048
     prefix_after_images: bool = False
     encode_around: Callable[[Sequence[str]], list[list[int]]] | None = None
+    placing: Placing = Placing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +200,7 @@ class Sample:
         images: the picture of each slot, in the order of the slots in `ids`.
         first_answer: position in `ids` where the first assistant turn's words begin; None when `ids` hold none (a
             prompt of one turn, or the encoder's input for it).
+        says_side: whether a text may say left or right, so that the pictures aren't mirrored; looked up in training.
     """
 
     id: str
@@ -190,6 +210,7 @@ class Sample:
     language: str
     task: str = ""
     first_answer: int | None = None
+    says_side: bool = False
 
     @property
     def prompt_length(self) -> int:

@@ -91,6 +91,17 @@ def test_recipe_names_known_sources_with_options_that_they_take(name: str) -> No
 
 
 @pytest.mark.parametrize("name", RECIPES)
+def test_recipe_names_known_tasks_and_allocations_that_its_languages_have(name: str) -> None:
+    from visiglot.data.allocation import allocation_problems
+    from visiglot.data.opening import section_problems
+
+    for section in data_sections(recipe(name)):
+        assert [problem for source in section.sources for problem in section_problems(source, section)] == []
+        if section.allocation is not None:
+            assert allocation_problems(section.allocation, resolve(section.languages)) == []
+
+
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipe_asks_the_built_in_data_for_tasks_and_categories_that_it_has(name: str) -> None:
     from visiglot.data.nano.content import find_task
     from visiglot.data.nano.settings import load_settings

@@ -5,7 +5,8 @@ Each module has a table FIXTURES: name of the format -> function that writes the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -62,6 +63,13 @@ def picture(folder: Path, *names: str) -> None:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(draw(*kinds[number % len(kinds)]))
+
+
+def write_list(path: Path, rows: Sequence[Any]) -> None:
+    """Write a JSON list with a row a line, so that an error's line can be checked."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows)
+    path.write_text(f"[{lines}]", encoding="utf-8")
 
 
 def replace_in(path: Path, old: str, new: str) -> None:

@@ -63,3 +63,34 @@ def test_two_processes_give_the_gradients_and_weights_of_one(make: Callable[[], 
         torch.testing.assert_close(
             found[name], tensor, atol=1e-5, rtol=1e-5, msg=lambda said, name=name: f"{name}: {said}"
         )
+
+
+def test_two_processes_leave_out_and_validate_what_one_does(tmp_path: Path) -> None:
+    # a process that kept a row which the other left out would divide by another number of tokens
+    stage = {"parts": FULL, "steps": 8, "lr": 1e-3, "batch": {"rows": 8, "accumulate": 2}}
+    made = drawn_recipe(stage, llm="llama", save_every=4, on_bad="skip", max_bad=0.2)
+    values = made.model_dump(mode="json", by_alias=True, exclude_none=True)
+    cut = ["eng_Latn/red-circle", "eng_Latn/blue-bar", "deu_Latn/green-square", "deu_Latn/red-bar"]
+    values["data"]["sources"] = [{"type": "broken", "options": {"cut": cut, "gone": ["deu_Latn/yellow-bar"]}}]
+    values["data"]["holdout"] = 3
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(Recipe.model_validate(values)), encoding="utf-8")
+    one = train(tmp_path, "one")
+    two = train(tmp_path, "two", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+
+    logs = [[json.loads(line) for line in (run / "log.jsonl").open()] for run in (one, two)]
+    norms, held = ([[record[key] for record in log if key in record] for log in logs]
+                   for key in ("gradient_norm", "validation"))  # fmt: skip
+    assert len(norms[0]) == 8
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+    assert len(held[0]) == 2
+    for expected, found in zip(*held, strict=True):
+        assert found["loss"] == pytest.approx(expected["loss"], abs=1e-4)
+        assert {**found, "loss": 0, "by_language": 0, "by_task": 0} == {
+            **expected, "loss": 0, "by_language": 0, "by_task": 0,
+        }  # fmt: skip
+    ledgers = [{json.loads(line)["id"] for line in (run / "ledger.jsonl").open()} for run in (one, two)]
+    assert ledgers[0] == ledgers[1]
+    assert len(ledgers[0]) > 2
+    expected, found = (load_file(checkpoints(run)[-1].model / "model.safetensors") for run in (one, two))
+    for name, tensor in expected.items():
+        torch.testing.assert_close(found[name], tensor, atol=1e-5, rtol=1e-5)

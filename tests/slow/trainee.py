@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from tests import broken
 from tests.drawn import Drawn
 
 from visiglot.config import load_recipe
@@ -41,6 +42,7 @@ def build_chosen(*, languages: Sequence[str], seed: int) -> Chosen:
     return Chosen(languages, seed)
 
 
+assert broken is not None  # it fills the table
 if "chosen" not in SOURCES:
     SOURCES.add("chosen", build_chosen)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from visiglot.errors import PromptError
@@ -55,13 +57,19 @@ def test_another_number_of_places_than_of_pictures_is_refused_with_both(words: s
         (("What?", A), LLAVA, (A, "\nWhat?")),
         (("Same", "?", B, A), LLAVA, (B, "\n", A, "\nSame?")),
         ((A, B), LLAVA, (A, "\n", B, "\n")),
-        ((A, "What?"), LLAVA, (A, "What?")),
+        ((A, "What?"), LLAVA, (A, "\nWhat?")),
+        ((A, "What?"), FIRST, (A, "What?")),
+        ((A, "What? "), LAST, ("What?", A)),
+        ((A, "What?"), replace(LAST, keeps_space=True), ("What?", A)),
+        ((A, B, "Same?"), LAST, (A, B, "Same?")),
+        (("Same?", A, B), LAST, (A, B, "Same?")),
+        ((A,), LAST, (A,)),
         (("See", A, " here"), LLAVA, ("See", A, " here")),
         ((A, "Same?", B), LLAVA, (A, "Same?", B)),
         (("What?",), LLAVA, ("What?",)),
     ],
 )
-def test_pictures_behind_a_turns_words_move_where_the_model_reads_them_and_no_others_do(
+def test_pictures_at_an_end_of_a_turn_move_where_the_model_reads_them_and_no_others_do(
     content: tuple[str | ImageSlot, ...], placing: Placing, expected: tuple[object, ...]
 ) -> None:
     turns = (Message("system", ("Be brief.",)), Message("user", content), Message("assistant", ("a dog", A)))
@@ -69,3 +77,14 @@ def test_pictures_behind_a_turns_words_move_where_the_model_reads_them_and_no_ot
     found = placed(example, placing)
     assert found.messages == (turns[0], Message("user", expected), turns[2])
     assert (found.id, found.images, found.references) == (example.id, example.images, example.references)
+
+
+@pytest.mark.parametrize("placing", [LAST, FIRST, LLAVA, replace(LAST, keeps_space=True)], ids=str)
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_question_of_a_source_is_trained_as_it_is_asked(placing: Placing, count: int) -> None:
+    slots = tuple(ImageSlot(n) for n in range(count))
+    for content in ((*slots, "What is it?"), ("What is it? ", *slots)):
+        example = Example(
+            "x", (Message("user", content), Message("assistant", ("a dog",))), "eng_Latn", PICTURES[:count]
+        )
+        assert placed(example, placing).messages[0].content == with_images(example.messages[0].text, count, placing)

@@ -79,6 +79,13 @@ def test_texts_carry_their_language_and_find_their_direction() -> None:
     assert all(attributes.get("dir") == "auto" for _, attributes in reader.tags[1:] if "lang" in attributes)
 
 
+def test_words_of_an_unknown_language_have_a_label_and_find_their_direction() -> None:
+    page = Page("t")
+    page.cards([Card(None, "a", (Text("", "ما هذا؟", label="asked"),))])
+    assert '<dt>asked</dt><dd><span lang="" dir="auto">ما هذا؟</span></dd>' in page.html()
+    assert "- asked: ما هذا؟" in page.markdown()
+
+
 def test_words_from_outside_never_become_markup() -> None:
     html = full_page(EVIL).html()
     reader = Reader(html)

@@ -61,7 +61,7 @@ def _print_table(rows: tuple[Language, ...], *, with_sets: bool) -> None:
             row.script,
             row.direction,
             "" if row.tier is None else str(row.tier),
-            "" if row.mc4_share is None else f"{row.mc4_share:g}",
+            "" if row.mc4_share is None else f"{row.mc4_share:.4g}",
         )
         table.add_row(*map(Text, cells))
     console = Console()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import glob
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from io import BytesIO
@@ -114,7 +115,8 @@ def refuse_foreign_page(path: Path) -> None:
 
 
 def card_image(*refs: ImageRef) -> bytes | None:
-    """Pictures side by side as one small PNG for a page; None for none, or if one can't be read (its row says why)."""
+    """Pictures as one small PNG for a page, up to three side by side and more in a square; None for none, or if one
+    can't be read (its row says why)."""
     from PIL import Image
 
     from visiglot.images import load_image
@@ -127,12 +129,18 @@ def card_image(*refs: ImageRef) -> bytes | None:
         picture.thumbnail((CARD_SIDE, CARD_SIDE))
     if not pictures:
         return None
-    width = sum(picture.width for picture in pictures) + CARD_GAP * (len(pictures) - 1)
-    card = Image.new("RGB", (width, max(picture.height for picture in pictures)), "white")
-    left = 0
-    for picture in pictures:
-        card.paste(picture, (left, 0))
-        left += picture.width + CARD_GAP
+    columns = len(pictures) if len(pictures) <= 3 else math.isqrt(len(pictures) - 1) + 1
+    lines = [pictures[first : first + columns] for first in range(0, len(pictures), columns)]
+    widths = [sum(picture.width for picture in line) + CARD_GAP * (len(line) - 1) for line in lines]
+    heights = [max(picture.height for picture in line) for line in lines]
+    card = Image.new("RGB", (max(widths), sum(heights) + CARD_GAP * (len(lines) - 1)), "white")
+    top = 0
+    for line, height in zip(lines, heights, strict=True):
+        left = 0
+        for picture in line:
+            card.paste(picture, (left, top))
+            left += picture.width + CARD_GAP
+        top += height + CARD_GAP
     file = BytesIO()
     card.save(file, "PNG", optimize=True)
     return file.getvalue()

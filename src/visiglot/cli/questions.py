@@ -14,8 +14,7 @@ from visiglot.cli.prompts import ANSWER_IN, LANGUAGE, content
 from visiglot.cli.rows import AnswerRow
 from visiglot.errors import ConfigError, DataError, ImageError, VisiglotError
 from visiglot.languages import ENGLISH, all_languages, language, resolve
-from visiglot.prompts import Placing
-from visiglot.types import Example, ImageRef, Message
+from visiglot.types import Example, ImageRef, Message, Placing
 
 if TYPE_CHECKING:
     from visiglot.models.decode import Decoding

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from visiglot.cli.recipe_parts import connector_source, locate, part_config
-from visiglot.errors import ConfigError, UnknownNameError, VisiglotError, nearest
+from visiglot.errors import ConfigError, VisiglotError, nearest
 
 if TYPE_CHECKING:
     from visiglot.config import Recipe, StageSection
@@ -77,20 +77,18 @@ def _check_names(recipe: Recipe, findings: Findings) -> None:
 
 
 def _check_data(recipe: Recipe, findings: Findings) -> None:
-    from visiglot.data.source import option_problems
+    from visiglot.data.allocation import allocation_problems
+    from visiglot.data.opening import section_problems
     from visiglot.languages import resolve
 
     sections = [("data", recipe.data)]
     sections += [(f"stages.{stage.name}.data", stage.data) for stage in recipe.stages if stage.data is not None]
     for where, section in sections:
         for number, source in enumerate(section.sources):
-            place = f"{where}.sources.{number}"
-            if source.languages is not None:
-                findings.attempt(f"{place}.languages", partial(resolve, source.languages))
-            try:
-                findings.lines += [f"{place}.{problem}" for problem in option_problems(source.type, source.options)]
-            except UnknownNameError as error:
-                findings.lines.append(f"{place}.type: {error!s}".replace("\n", "; "))
+            findings.lines += [f"{where}.sources.{number}.{problem}" for problem in section_problems(source, section)]
+        if section.allocation is not None:
+            problems = allocation_problems(section.allocation, resolve(section.languages))
+            findings.lines += [f"{where}.allocation.{problem}" for problem in problems]
 
 
 # --- the model -------------------------------------------------------------------------------------------------------

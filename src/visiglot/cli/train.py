@@ -29,6 +29,13 @@ class Precision(StrEnum):
     auto = "auto"
 
 
+class OnBad(StrEnum):
+    """Values of train.on_bad."""
+
+    error = "error"
+    skip = "skip"
+
+
 def train(
     recipe: Annotated[
         str, typer.Argument(help="A built-in recipe (`visiglot recipes ls`) or the path of a .yaml file.")
@@ -53,6 +60,14 @@ def train(
             "--fresh", help="Delete the run that is there (checkpoints, logs) and start anew.", rich_help_panel=OUTPUT
         ),
     ] = False,
+    on_bad: Annotated[
+        OnBad | None,
+        typer.Option(
+            "--on-bad",
+            help="What a row or a picture that can't be read does: stop the run, or be left out and counted in the "
+            "run's ledger, up to the share train.max_bad; the same as train.on_bad=... Default: the recipe's.",
+        ),
+    ] = None,
     dry_run: DryRun = False,
     device: Device = "auto",
     dtype: Annotated[
@@ -78,6 +93,8 @@ def train(
         changes.append(f"train.seed={seed}")
     if dtype is not None:
         changes.append(f"train.precision={dtype.value}")
+    if on_bad is not None:
+        changes.append(f"train.on_bad={on_bad.value}")
     resolved = load_recipe(recipe, changes)
     folder = out or cache_dir() / "runs" / resolved.name
     if dry_run:
@@ -85,11 +102,13 @@ def train(
         return
     quiet_libraries()
     from visiglot.data.pictured import open_sources
+    from visiglot.data.progress import telling
     from visiglot.train.loop import fit
 
     refuse_foreign_run(folder)
-    for _ in open_sources(resolved):
-        pass  # a language that a later stage's data lack is said now, and not when that stage begins
+    with telling(say):
+        for _ in open_sources(resolved):
+            pass  # a language that a later stage's data lack is said now, and not when that stage begins
     if fresh and (folder / RUN_LOCK).is_file():
         from visiglot.train.track import Tracker
 

@@ -15,6 +15,7 @@ from visiglot.config.recipes import (
     recipes_folder,
 )
 from visiglot.config.schema import (
+    AllocationSection,
     AugmentationSection,
     BatchSection,
     ConnectorSection,
@@ -37,6 +38,7 @@ from visiglot.config.schema import (
 )
 
 __all__ = [
+    "AllocationSection",
     "AugmentationSection",
     "BatchSection",
     "ConnectorSection",

@@ -120,6 +120,15 @@ class ModelSection(Section):
 # --- data ------------------------------------------------------------------------------------------------------------
 
 
+class AllocationSection(Section):
+    """How examples are shared out among languages."""
+
+    policy: Literal["uniform", "mc4", "mc4_alpha", "english_share", "lrm", "parallel", "weights", "size"] = "uniform"
+    alpha: float = Field(0.3, ge=0, le=1, description="mc4_alpha: shares are mC4's to this power, 0 is uniform")
+    english: float = Field(0.5, ge=0, le=1, description="english_share: of English; the rest is uniform")
+    weights: dict[str, float] = Field(default_factory=dict, description="weights: language -> share, relative")
+
+
 class SourceSection(Section):
     """One source of examples: a row of the table of sources, with its own options."""
 
@@ -137,6 +146,7 @@ class SourceSection(Section):
     translate: bool = Field(
         False, description="its English rows are for translation: each goes to languages by `data.allocation`"
     )
+    allocation: AllocationSection | None = Field(None, description="default: that of the data section")
     examples: int | None = Field(
         None, ge=1, description="how many the source has, for plans where its files aren't there"
     )
@@ -147,15 +157,6 @@ class SourceSection(Section):
         if not isinstance(value, str) and not value > 0:
             raise ValueError(f"is {value:g}; it must be more than 0, or `size`")
         return value
-
-
-class AllocationSection(Section):
-    """How examples are shared out among languages."""
-
-    policy: Literal["uniform", "mc4", "mc4_alpha", "english_share", "lrm", "parallel", "weights"] = "uniform"
-    alpha: float = Field(0.3, ge=0, le=1, description="mc4_alpha: shares are mC4's to this power, 0 is uniform")
-    english: float = Field(0.5, ge=0, le=1, description="english_share: of English; the rest is uniform")
-    weights: dict[str, float] = Field(default_factory=dict, description="weights: language -> share, relative")
 
 
 class DataSection(Section):
@@ -236,7 +237,9 @@ class AugmentationSection(Section):
     scale: tuple[float, float] = Field((0.7, 1.1), description="side of the picture in the view, relative")
     shift: float = Field(0.1, ge=0, description="largest, of the side")
     rotation: float = Field(12.0, ge=0, description="largest, degrees")
-    flip: float = Field(0.0, ge=0, le=1, description="share mirrored; off, since left and right are often in captions")
+    flip: float = Field(
+        0.0, ge=0, le=1, description="share mirrored, of pictures whose texts don't say left or right; needs augment"
+    )
     brightness: float = Field(0.3, ge=0, description="factor 1 ± this")
     contrast: float = Field(0.3, ge=0, description="factor 1 ± this")
     saturation: float = Field(0.5, ge=0, description="factor 1 ± this")
@@ -284,11 +287,22 @@ class StageSection(Section):
     augment: bool = Field(False, description="draw pictures anew each time (crop, shift, colour); bypasses the cache")
     cache_views: int = Field(0, ge=0, description="0: no feature cache; n: n cached views of each picture")
     augmentation: AugmentationSection = Field(AugmentationSection(), description="of views, drawn anew or cached")
+    validate_every: int | None = Field(
+        None,
+        ge=0,
+        description="steps between losses on the held-out examples, 0: never; default: with each checkpoint, where "
+        "data.holdout is set",
+    )
 
     @model_validator(mode="after")
     def _views_are_drawn(self) -> StageSection:
         if self.augmentation != AugmentationSection() and not self.augment and self.cache_views < 2:
             raise ValueError("has an `augmentation`, but draws no views: set augment, or cache_views to 2 or more")
+        if self.augmentation.flip and not self.augment:
+            raise ValueError(
+                f"augmentation.flip is {self.augmentation.flip:g} with cached views, which are made once for whatever "
+                "texts come with the picture, such as say left or right: set augment, or flip to 0"
+            )
         return self
 
     @model_validator(mode="after")
@@ -306,6 +320,12 @@ class TrainSection(Section):
     log_every: int = Field(10, ge=1)
     save_every: int = Field(200, ge=1, description="steps between checkpoints")
     keep: int = Field(2, ge=1, description="newest checkpoints kept in each run")
+    on_bad: Literal["error", "skip"] = Field(
+        "error", description="what a row or a picture that can't be read does: stop the run, or be left out and counted"
+    )
+    max_bad: float = Field(
+        0.01, ge=0, le=1, description="largest share of examples that may be left out, too long ones included"
+    )
     gradient_checkpointing: bool = False
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
         "auto", description="the language model's attention; auto: transformers' choice"
@@ -341,4 +361,14 @@ class Recipe(Section):
         names = [stage.name for stage in self.stages]
         if len(set(names)) != len(names):
             raise ValueError(f"stages: names must differ, found {names}")
+        return self
+
+    @model_validator(mode="after")
+    def _validates_on_something(self) -> Recipe:
+        for stage in self.stages:
+            if stage.validate_every and not (stage.data or self.data).holdout:
+                raise ValueError(
+                    f"stages.{stage.name}.validate_every: is {stage.validate_every}, but its data hold nothing out: "
+                    "set data.holdout"
+                )
         return self

@@ -133,7 +133,7 @@ class Pictures:
             below = join_below if row.scanned else resolve_below
             return ImageRef(path, path=below(self.root, path, where=""))
         except DataError as error:
-            raise row.error(name, f"the picture's path {path!r} leaves {self.root}", hint=error.hint) from error
+            raise row.error(name, error.message.removeprefix(": "), hint=error.hint) from error
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,17 @@ resumed asks for the next one.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 
-from visiglot.data.ledger import Ledger
+from visiglot.data.ledger import BAD_ROW, TOO_LONG, Ledger, Unusable
 from visiglot.data.mixture import Mixture
-from visiglot.errors import DataError, TooLongError
+from visiglot.errors import DataError, PromptError, TooLongError
+from visiglot.prompts import placed
 from visiglot.render import render
-from visiglot.types import PromptSpec, Sample
+from visiglot.types import Example, PromptSpec, Sample
 
 WINDOW = 32
 """Steps that are sorted together."""
@@ -31,8 +35,10 @@ class Batches:
         rows: examples in one step, over all processes.
         group_by_length: sort windows by length; otherwise steps follow the mixture's order.
         seed: of the noise and of the order of a window's steps.
-        ledger: where too long examples are counted. A step then has fewer rows; the window shares the loss among its
-            steps. None: a too long example is an error.
+        ledger: where examples that are left out are counted. A step then has fewer rows; the window shares the loss
+            among its steps. None: a too long example is an error.
+        skip_bad: leave out rows that can't be read or rendered, as those that are too long; otherwise they are errors.
+        says_side: sets `Sample.says_side`. None: nobody asks.
     """
 
     def __init__(
@@ -44,6 +50,8 @@ class Batches:
         group_by_length: bool,
         seed: int,
         ledger: Ledger | None,
+        skip_bad: bool = False,
+        says_side: Callable[[Example], bool] | None = None,
     ) -> None:
         assert rows > 0
         self.mixture = mixture
@@ -51,6 +59,8 @@ class Batches:
         self.rows = rows
         self.seed = seed
         self.ledger = ledger
+        self.skip_bad = skip_bad
+        self.says_side = says_side
         self.window = WINDOW if group_by_length else 1
         self._number = -1
         self._steps: list[list[Sample]] = []
@@ -64,7 +74,7 @@ class Batches:
 
         Raises:
             PromptError: an example can't be rendered.
-            DataError: too many examples are too long, or all of the step.
+            DataError: an example can't be read, or too many are left out, or all of the step.
         """
         if not 0 <= n < len(self):
             raise IndexError(f"there are {len(self)} steps, there is no number {n}")
@@ -75,8 +85,8 @@ class Batches:
         samples = self._steps[place]
         if not samples:
             raise DataError(
-                f"step {n} has no rows left: every example was longer than {self.spec.max_length} tokens",
-                hint="Raise model.prompt.max_length.",
+                f"step {n} has no rows left: each of its examples was longer than {self.spec.max_length} tokens or bad",
+                hint="The run's ledger says why; raise model.prompt.max_length if they are too long.",
             )
         return samples
 
@@ -93,19 +103,36 @@ class Batches:
         return [[samples[i] for i in cut[k]] for k in random.permutation(steps)]
 
     def _render(self, number: int, start: int, stop: int) -> list[Sample]:
-        samples = []
-        skipped: list[tuple[str, str]] = []
-        for k in range(start, stop):
-            example = self.mixture[k]
-            try:
-                samples.append(render(example, self.spec))
-            except TooLongError as error:
-                if self.ledger is None:
-                    raise
-                skipped.append((example.id, error.message))
+        found = [self._read(k) for k in range(start, stop)]
         if self.ledger is not None and number not in self._counted:
             self._counted.add(number)
             self.ledger.count(stop - start)
-            for example_id, message in skipped:
-                self.ledger.skip(example_id, "too long", message)
-        return samples
+            for one in found:
+                if isinstance(one, Unusable):
+                    self.ledger.skip(one.id, one.reason, one.error.message)
+        return [sample for sample in found if isinstance(sample, Sample)]
+
+    def _read(self, k: int) -> Sample | Unusable:
+        """Draw `k`. Raises what is wrong with it unless such examples are left out."""
+        found = read_sample(self.mixture, *self.mixture.draw(k), self.spec)
+        if isinstance(found, Unusable):
+            if self.ledger is None or (found.reason != TOO_LONG and not self.skip_bad):
+                raise found.error
+            return found
+        if self.says_side is None:
+            return found[1]
+        return dataclasses.replace(found[1], says_side=self.says_side(found[0]))
+
+
+def read_sample(mixture: Mixture, source: int, index: int, spec: PromptSpec) -> tuple[Example, Sample] | Unusable:
+    """Example `index` of source `source`, as it is and rendered; or why it can't be."""
+    try:
+        example = placed(mixture.sources[source][index], spec.placing)
+    except DataError as error:
+        return Unusable(f"{mixture.names[source]}/{index}", BAD_ROW, error)
+    try:
+        return example, render(example, spec)
+    except TooLongError as error:
+        return Unusable(example.id, TOO_LONG, error)
+    except PromptError as error:
+        return Unusable(example.id, BAD_ROW, error)

@@ -26,7 +26,7 @@ from visiglot.data.adapter import OnBad, Reading
 from visiglot.data.index_files import index_folder, mapped
 from visiglot.data.ledger import Ledger
 from visiglot.data.progress import Progress
-from visiglot.data.rows import Place
+from visiglot.data.rows import Place, Row
 from visiglot.data.source import Indices
 from visiglot.errors import DataError, VisiglotError
 from visiglot.types import Example
@@ -46,6 +46,11 @@ class IndexedSource:
         reading: how its rows become examples.
         folder: the index.
         languages: those in `by_language`.
+
+    Attributes:
+        scanned: rows that the file has, bad ones included.
+        bad: reason -> rows that were left out.
+        ledger: the file that names those, where there are any.
     """
 
     def __init__(self, name: str, reading: Reading, folder: Path, languages: Sequence[str]) -> None:
@@ -53,7 +58,9 @@ class IndexedSource:
         self.reading = reading
         self.folder = folder
         about = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+        self.scanned: int = about["rows"]
         self.bad: Mapping[str, int] = about["bad"]
+        self.ledger = folder / "bad.jsonl"
         self._places = mapped(folder / "places.i64", np.int64).reshape(-1, 2)
         self._rows = mapped(folder / "rows.i32", np.int32)
         self._within = mapped(folder / "within.i16", np.int16)
@@ -66,11 +73,14 @@ class IndexedSource:
         return len(self._rows)
 
     def __getitem__(self, index: int) -> Example:
+        return self.reading.examples(self.row(index))[int(self._within[index])]
+
+    def row(self, index: int) -> Row:
+        """The row that an example is in, perhaps with others."""
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name} has {len(self)} examples, there is no number {index}")
         offset, size = self._places[self._rows[index]]
-        row = self.reading.rows.read(Place(int(offset), int(size)))
-        return self.reading.examples(row)[int(self._within[index])]
+        return self.reading.rows.read(Place(int(offset), int(size)))
 
 
 def open_indexed(

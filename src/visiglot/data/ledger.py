@@ -5,10 +5,29 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
-from visiglot.errors import DataError
+from visiglot.errors import DataError, VisiglotError
 from visiglot.files import split_lines
+
+TOO_LONG, BAD_ROW, BAD_PICTURE = "too long", "bad row", "unreadable picture"
+"""Why training leaves an example out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """An example that can't be used.
+
+    Args:
+        id: its id, or its source and number where the row can't be read.
+        reason: TOO_LONG, BAD_ROW or BAD_PICTURE.
+        error: what is wrong with it.
+    """
+
+    id: str
+    reason: str
+    error: VisiglotError
 
 
 class Ledger:

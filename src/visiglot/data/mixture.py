@@ -1,36 +1,70 @@
 """The mixture: which example is drawn when.
 
-The whole order is planned before the first draw, with exact counts instead of a lottery: over sources by their weights,
-within a source over languages, both rounded by largest remainder. Two int32 arrays hold it, so the k-th example is a
-pure function of (recipe, seed, k), on any process and after any restart.
+Counts are exact instead of a lottery: over sources by their weights, within a source over languages by the allocation,
+both rounded by largest remainder. What comes when is never written down: the k-th example is a pure function of
+(recipe, seed, k), on any process and after any restart, and costs the same for a thousand draws or a thousand million.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from visiglot.config import DataSection
-from visiglot.data.source import Source, build_source
+from visiglot.data.allocation import quotas, shares
+from visiglot.data.draws import Order
+from visiglot.data.licences import permitted
+from visiglot.data.opening import allocation_of, asked_of, open_section, refuse_untranslated
+from visiglot.data.permutation import permuted
+from visiglot.data.source import Indices, Source
 from visiglot.errors import DataError
-from visiglot.languages import ENGLISH, resolve
 from visiglot.types import Example
 
-_ORDER, _CELL, _TIES = range(3)
-"""Streams of random numbers that must not meet: the order of cells, the passes over a cell, ties in rounding."""
+_ORDER, _CELL, _TIES, _HELD = range(4)
+"""Streams of random numbers that must not meet: the order of cells, the passes over a cell, ties in rounding, what is
+held out."""
+
+Sizes = Mapping[str, int]
+"""FLORES-200 code -> examples that there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One source in one language, and how often it is drawn."""
+    """One source in one language, and how often it is drawn.
+
+    Args:
+        indices: all its examples, as the source has them.
+        held: how many of them are held out.
+    """
 
     source: int
     language: str
-    indices: NDArray[np.int32]
+    indices: Indices
+    held: int
     draws: int
+
+    def drawn(self, number: int, seed: int, rank: int) -> int:
+        """The example of the draw that comes `rank` draws of this cell, the `number`-th, after its first.
+
+        Draws come in passes, each a fresh permutation, so none is drawn twice before all were drawn once.
+        """
+        times, place = divmod(rank, len(self.indices) - self.held)
+        place = permuted(place, len(self.indices) - self.held, (seed, _CELL, number, times))
+        return self._apart(place + self.held) if self.held else int(self.indices[place])
+
+    def held_out(self, place: int) -> int:
+        """The `place`-th of the examples that are held out."""
+        assert place < self.held
+        return self._apart(place)
+
+    def _apart(self, place: int) -> int:
+        """The cell's examples in an order of which the first are held out. It follows from the language and the cell's
+        size alone, so that every stage, and every task that asks about the same rows, holds out the same."""
+        at = permuted(place, len(self.indices), (_HELD, zlib.crc32(self.language.encode())))
+        return int(self.indices[at])
 
 
 class Mixture:
@@ -39,41 +73,35 @@ class Mixture:
     A language that a source lacks gets none of the source's draws; `table` names it with 0.
 
     Args:
-        data: sources with weights, languages, and the share of English.
+        data: sources with weights, languages, the allocation, what licences allow, and how many examples are held out.
         total: number of draws.
         seed: of the order and of the passes.
-        sources: ready-made sources in the order of `data.sources`, instead of those that it names.
+        sources: ready-made sources in the order of those that the licence allows (`permitted(data).sources`), instead
+            of those that it names.
 
     Raises:
-        DataError: a source is empty, or has no example in any of its languages.
+        ConfigError: a source has to be translated first, or the allocation says nothing of a language.
+        DataError: a source is empty, or has no example in any of its languages; no source may be used.
     """
 
     def __init__(self, data: DataSection, *, total: int, seed: int, sources: Sequence[Source] | None = None) -> None:
         assert total >= 0
-        asked = [resolve(section.languages or data.languages) for section in data.sources]
+        data = permitted(data)
+        refuse_untranslated(data)
         if sources is None:
-            sources = [
-                build_source(section.type, section.options, languages=languages, seed=seed)
-                for section, languages in zip(data.sources, asked, strict=True)
-            ]
+            sources = [open_section(section, data, asked_of(section, data), seed) for section in data.sources]
         assert len(sources) == len(data.sources)
         self.sources = tuple(sources)
-        self.names = _unique([source.name for source in sources])
-        self._asked = asked
-        self._check()
-        self.cells = self._plan_cells(
-            [
-                len(source) if section.weight == "size" else section.weight
-                for section, source in zip(data.sources, sources, strict=True)
-            ],
-            data.english_share,
-            total,
-            seed,
-        )
-        self._cell_of, self._index_of = _plan_order(self.cells, seed)
+        self.names = unique([source.name for source in sources])
+        self._seed = seed
+        self._asked = [asked_of(section, data) for section in data.sources]
+        for name, source, codes in zip(self.names, sources, self._asked, strict=True):
+            refuse_empty(name, source, codes)
+        self.cells = self._plan_cells(data, total, seed)
+        self._order = Order([cell.draws for cell in self.cells], (seed, _ORDER))
 
     def __len__(self) -> int:
-        return len(self._cell_of)
+        return len(self._order)
 
     def __getitem__(self, k: int) -> Example:
         source, index = self.draw(k)
@@ -83,7 +111,17 @@ class Mixture:
         """(number of the source, index into it) of draw `k`."""
         if not 0 <= k < len(self):
             raise IndexError(f"the mixture has {len(self)} draws, there is no number {k}")
-        return self.cells[self._cell_of[k]].source, int(self._index_of[k])
+        number, rank = self._order.draw(k)
+        cell = self.cells[number]
+        return cell.source, cell.drawn(number, self._seed, rank)
+
+    def held_out(self) -> list[tuple[int, int]]:
+        """(number of the source, index into it) of all that is kept for validation and never drawn.
+
+        In turn from each source and language, so that any first part of the list has as many of each as it can.
+        """
+        rounds = max((cell.held for cell in self.cells), default=0)
+        return [(c.source, c.held_out(place)) for place in range(rounds) for c in self.cells if place < c.held]
 
     def table(self) -> dict[tuple[str, str], int]:
         """(source, language) -> draws, for every language asked of the source: 0 where it has no examples."""
@@ -92,86 +130,60 @@ class Mixture:
             counts[self.names[cell.source], cell.language] = cell.draws
         return counts
 
-    def _check(self) -> None:
-        for name, source, codes in zip(self.names, self.sources, self._asked, strict=True):
-            if not len(source):
-                raise DataError(f"source {name} is empty", hint="Check its path and its filters, or take it out.")
-            if not any(_has(source, code) for code in codes):
-                has = ", ".join(sorted(code for code, found in source.by_language.items() if len(found)))
-                raise DataError(
-                    f"source {name} has no example in {', '.join(codes)}; it has {has or 'none of them'}",
-                    hint="Choose other languages for it, or take it out.",
-                )
-
-    def _plan_cells(
-        self, weights: Sequence[float], english_share: float | None, total: int, seed: int
-    ) -> tuple[Cell, ...]:
-        ties = np.random.default_rng([seed, _TIES])
-        cells = []
-        for number, draws in enumerate(quotas(weights, total, ties)):
-            source = self.sources[number]
-            codes = [code for code in self._asked[number] if _has(source, code)]
-            shares = _language_shares(codes, english_share)
-            for code, count in zip(codes, quotas(shares, int(draws), ties), strict=True):
-                cells.append(Cell(number, code, np.asarray(source.by_language[code], dtype=np.int32), int(count)))
-        return tuple(cells)
+    def _plan_cells(self, data: DataSection, total: int, seed: int) -> tuple[Cell, ...]:
+        sizes = [
+            {code: len(source.by_language.get(code, ())) for code in codes}
+            for source, codes in zip(self.sources, self._asked, strict=True)
+        ]
+        return tuple(
+            Cell(number, code, self.sources[number].by_language[code], held(sizes[number][code], data.holdout), draws)
+            for (number, code), draws in plan_draws(data, sizes, total, seed).items()
+        )
 
 
-def quotas(shares: Sequence[float], total: int, ties: np.random.Generator) -> NDArray[np.int64]:
-    """Split `total` by `shares` into whole numbers that add up to it, by largest remainder (Hamilton's method).
+def refuse_empty(name: str, source: Source, codes: Sequence[str]) -> None:
+    """Raises DataError: the source is empty, or has nothing in these languages."""
+    if not len(source):
+        raise DataError(f"source {name} is empty", hint="Check its path and its filters, or take it out.")
+    if not any(len(source.by_language.get(code, ())) for code in codes):
+        has = ", ".join(sorted(code for code, found in source.by_language.items() if len(found)))
+        raise DataError(
+            f"source {name} has no example in {', '.join(codes)}; it has {has or 'none of them'}",
+            hint="Choose other languages for it, or take it out.",
+        )
 
-    Equal remainders are decided by `ties`, so that no one is favoured for standing first.
+
+def held(size: int, holdout: int) -> int:
+    """How many of a source's `size` examples of a language are held out: never more than half."""
+    return min(holdout, size // 2)
+
+
+def plan_draws(data: DataSection, sizes: Sequence[Sizes], total: int, seed: int) -> dict[tuple[int, str], int]:
+    """(number of the source, language) -> draws, for each source and language that there are examples of.
+
+    Args:
+        sizes: of each of `data.sources`.
+        total: draws in all.
+        seed: of who gains by rounding.
+
+    Raises:
+        ConfigError: the allocation says nothing of a language, or gives nothing to any of a source's.
     """
-    exact = np.asarray(shares, dtype=np.float64) / float(np.sum(shares)) * total
-    floor = np.floor(exact).astype(np.int64)
-    remainder = np.round(exact - floor, 9)
-    left = total - int(floor.sum())
-    order = np.lexsort((ties.random(len(exact)), -remainder))
-    floor[order[:left]] += 1
-    assert floor.sum() == total
-    return floor
+    left = [{code: size - held(size, data.holdout) for code, size in of.items() if size} for of in sizes]
+    weights = [
+        sum(of.values()) if section.weight == "size" else section.weight
+        for section, of in zip(data.sources, left, strict=True)
+    ]
+    ties = np.random.default_rng([seed, _TIES])
+    draws: dict[tuple[int, str], int] = {}
+    for number, count in enumerate(quotas(weights, total, ties)):
+        codes = left[number]
+        parts = quotas(shares(allocation_of(data.sources[number], data), codes), int(count), ties)
+        draws |= {(number, code): int(part) for code, part in zip(codes, parts, strict=True)}
+    return draws
 
 
-def _language_shares(codes: Sequence[str], english_share: float | None) -> list[float]:
-    """Uniform, or English as asked and the rest uniform. A source with one kind only gives all its draws to it."""
-    others = len(codes) - (ENGLISH in codes)
-    if english_share is None or ENGLISH not in codes or not others:
-        return [1.0] * len(codes)
-    return [english_share if code == ENGLISH else (1 - english_share) / others for code in codes]
-
-
-def _plan_order(cells: Sequence[Cell], seed: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Cell and example of each draw, [total] and [total].
-
-    Cells are shuffled over the whole run. Within a cell examples come in passes, each a fresh permutation, so none is
-    drawn twice before all were drawn once.
-    """
-    draws = [cell.draws for cell in cells]
-    cell_of = np.repeat(np.arange(len(cells), dtype=np.int32), draws)
-    np.random.default_rng([seed, _ORDER]).shuffle(cell_of)
-    places = np.argsort(cell_of, kind="stable")
-    index_of = np.empty(len(cell_of), dtype=np.int32)
-    start = 0
-    for number, cell in enumerate(cells):
-        index_of[places[start : start + cell.draws]] = _passes(cell, np.random.default_rng([seed, _CELL, number]))
-        start += cell.draws
-    return cell_of, index_of
-
-
-def _passes(cell: Cell, random: np.random.Generator) -> NDArray[np.int32]:
-    """The cell's examples in the order of its draws, [draws]."""
-    chosen = np.empty(cell.draws, dtype=np.int32)
-    size = len(cell.indices)
-    for start in range(0, cell.draws, size):
-        chosen[start : start + size] = random.permutation(cell.indices)[: cell.draws - start]
-    return chosen
-
-
-def _has(source: Source, code: str) -> bool:
-    return code in source.by_language and len(source.by_language[code]) > 0
-
-
-def _unique(names: Sequence[str]) -> tuple[str, ...]:
+def unique(names: Sequence[str]) -> tuple[str, ...]:
     """Names told apart by a number where two sources share one."""
     return tuple(
         name if names.count(name) == 1 else f"{name}#{names[: i + 1].count(name)}" for i, name in enumerate(names)

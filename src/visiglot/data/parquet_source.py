@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,6 +128,7 @@ class ParquetSource:
         self.root = (root if root is not None else path.parent).absolute()
         try:
             self._file = pq.ParquetFile(path, memory_map=True)
+            _refuse_columns(path, self._file.schema_arrow)
             codes = self._file.read(columns=["language"]).column("language").to_numpy(zero_copy_only=False)
         except FileNotFoundError as error:
             raise DataError(f"there is no file {path}", hint="Check the path of the source.") from error
@@ -134,15 +136,6 @@ class ParquetSource:
             raise DataError(
                 f"{path} can't be read as Parquet: {error}", hint="Copy it again, or write it anew."
             ) from error
-        found_fields = list(self._file.schema_arrow)
-        known = [field for field in _schema() if field.name not in ADDED or field in found_fields]
-        if found_fields != known:
-            missing = [field.name for field in known if field not in found_fields]
-            raise DataError(
-                f"{path} holds no examples: its columns are {', '.join(self._file.schema_arrow.names)}; missing or of "
-                f"another type: {', '.join(missing) or 'none, but there are more than belong'}",
-                hint="`visiglot.data.parquet_source.write_examples` writes such files.",
-            )
         for number, code in enumerate(codes):
             if not isinstance(code, str):
                 raise DataError(f"{path}, row {number}: `language` is empty", hint=_HINT)
@@ -151,6 +144,7 @@ class ParquetSource:
         self.by_language: Mapping[str, Indices] = {
             str(code): np.flatnonzero(codes == code).astype(np.int32) for code in wanted
         }
+        self.left_out: dict[str, int] = {}
         metadata = self._file.metadata
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         self._starts = np.cumsum([0, *sizes])
@@ -166,6 +160,30 @@ class ParquetSource:
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
         row = self._group(number).slice(index - int(self._starts[number]), 1).to_pylist()[0]
         return self._example(row, f"{self.path}, row {index}")
+
+    def permitting(self, objection: Callable[[str | None, str | None], str | None]) -> ParquetSource:
+        """This source, with only those rows in `by_language` that nothing is said against.
+
+        Args:
+            objection: (licence, engine that translated it) of a row's provenance -> what is said against it.
+        """
+        kept = copy.copy(self)
+        table = self._file.read(columns=["provenance.licence", "provenance.engine"])
+        provenance = table.column("provenance").combine_chunks()
+        licences, engines = (
+            provenance.field(name).dictionary_encode(null_encoding="encode") for name in ("licence", "engine")
+        )
+        pairs = [(one, other) for one in licences.dictionary.to_pylist() for other in engines.dictionary.to_pylist()]
+        number = np.asarray(licences.indices, dtype=np.int64) * len(engines.dictionary) + np.asarray(engines.indices)
+        said = [objection(*pair) for pair in pairs]
+        allowed = np.array([reason is None for reason in said], dtype=bool)[number]
+        counts = np.bincount(number, minlength=len(pairs))
+        kept.by_language = {code: indices[allowed[indices]] for code, indices in self.by_language.items()}
+        kept.left_out = {}
+        for reason, count in zip(said, counts.tolist(), strict=True):
+            if reason is not None and count:
+                kept.left_out[reason] = kept.left_out.get(reason, 0) + count
+        return kept
 
     def _group(self, number: int) -> Table:
         with self._lock:
@@ -203,6 +221,19 @@ class ParquetSource:
             task=row["task"],
             group=row["group"],
             facts=dict(row.get("facts") or ()),
+        )
+
+
+def _refuse_columns(path: Path, found: Schema) -> None:
+    """Raises DataError: a file doesn't have the columns of an example."""
+    fields = list(found)
+    known = [field for field in _schema() if field.name not in ADDED or field in fields]
+    if fields != known:
+        missing = [field.name for field in known if field not in fields]
+        raise DataError(
+            f"{path} holds no examples: its columns are {', '.join(found.names)}; missing or of another type: "
+            f"{', '.join(missing) or 'none, but there are more than belong'}",
+            hint="`visiglot data write` writes such files; others are read by the source parquet-images.",
         )
 
 
@@ -248,7 +279,10 @@ def _refuse_empty(row: Mapping[str, Any], where: str) -> None:
 def build_parquet(
     *, languages: Sequence[str], seed: int, path: str, root: str | None = None, name: str | None = None
 ) -> ParquetSource:
-    """The table's entry. The order of a file's rows means nothing, so `seed` isn't used."""
+    """Whole examples in a Parquet file, as `visiglot data write` makes it.
+
+    `root` is where the pictures' relative paths start; default: the file's own folder.
+    """
     return ParquetSource(
         Path(path).expanduser(), root=Path(root).expanduser() if root else None, languages=languages, name=name
     )
@@ -293,6 +327,8 @@ def _relative(ref: ImageRef, root: Path) -> str:
     if not path.is_relative_to(root):
         raise DataError(
             f"picture {ref.name}: {ref.path} isn't below {root}",
-            hint="Give write_examples a root above all pictures, or read the pictures into bytes.",
+            hint="Name a root above all pictures (--root), or have their bytes written (--pictures bytes).",
         )
-    return path.relative_to(root).as_posix()
+    relative = path.relative_to(root).as_posix()
+    resolve_below(root, relative, where=f"picture {ref.name}")  # as reading will
+    return relative

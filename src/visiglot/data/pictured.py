@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from visiglot.config import Recipe
-from visiglot.data.source import Source, build_source
+from visiglot.data.licences import permitted
+from visiglot.data.opening import open_section, refuse_untranslated
+from visiglot.data.source import Source
 from visiglot.languages import resolve
 
 LOOKED_AT = 64
@@ -18,17 +18,20 @@ def open_sources(recipe: Recipe) -> Iterator[Source]:
     """Every source of any stage, opened as training opens it, once.
 
     Raises:
-        DataError, ConfigError: a source can't be opened, or has nothing in the languages asked for.
+        DataError, ConfigError: a source can't be opened, must be translated first, or has nothing in the languages
+            asked for.
         UnknownNameError: there is no such source any more.
     """
     opened: set[str] = set()
     for data in [stage.data or recipe.data for stage in recipe.stages]:
-        for section in data.sources:
+        refuse_untranslated(permitted(data))
+        for section in permitted(data).sources:
             languages = resolve(section.languages or data.languages)
-            key = f"{section.model_dump_json(include={'type', 'options'})} {languages}"
+            asked = section.model_dump_json(include={"type", "options", "task", "task_options"})
+            key = f"{asked} {languages} {data.licence}"
             if key not in opened:
                 opened.add(key)
-                yield build_source(section.type, section.options, languages=languages, seed=recipe.train.seed)
+                yield open_section(section, data, languages, recipe.train.seed)
 
 
 def pictured_languages(recipe: Recipe) -> tuple[str, ...]:
@@ -45,6 +48,6 @@ def pictured_languages(recipe: Recipe) -> tuple[str, ...]:
 
 
 def _shows_pictures(source: Source, code: str) -> bool:
-    indices = np.asarray(source.by_language[code])
+    indices = source.by_language[code]
     step = max(1, -(-len(indices) // LOOKED_AT))
     return any(source[int(index)].images for index in indices[::step])

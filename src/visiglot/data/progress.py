@@ -29,18 +29,20 @@ class Progress:
     Args:
         what: begins each line.
         unit: what is counted.
+        total: how many there are, where that is known.
     """
 
-    def __init__(self, what: str, unit: str) -> None:
+    def __init__(self, what: str, unit: str, total: int | None = None) -> None:
         self.what = what
         self.unit = unit
+        self.total = total
         self.count = 0
         self._began = self._said = time.monotonic()
         self._loud = False
 
     def advance(self, units: int = 1) -> None:
         self.count += units
-        if self.count % 1024 == 0 and time.monotonic() - self._said > EVERY:
+        if self.count % 1024 < units and time.monotonic() - self._said > EVERY:
             self._loud = True
             self._say()
 
@@ -53,4 +55,5 @@ class Progress:
         say = _SAY.get()
         if say is not None:
             rate = self.count / max(self._said - self._began, 1e-9)
-            say(f"{self.what}: {self.count:,} {self.unit}, {rate:,.0f} a second")
+            of = f" of {self.total:,}" if self.total is not None else ""
+            say(f"{self.what}: {self.count:,}{of} {self.unit}, {rate:,.0f} a second")

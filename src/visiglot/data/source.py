@@ -93,24 +93,35 @@ def option_problems(type_: str, options: Mapping[str, Any]) -> list[str]:
     Raises:
         UnknownNameError: no such source.
     """
-    factory = SOURCES.get(type_)
+    return factory_problems(SOURCES.get(type_), options, given=("languages", "seed"))
+
+
+def factory_problems(
+    factory: Callable[..., Any], options: Mapping[str, Any], *, given: Sequence[str], where: str = "options"
+) -> list[str]:
+    """What is wrong with the options of a table's factory, a line each, by its signature and annotations.
+
+    Args:
+        given: arguments that aren't options.
+        where: the section that the options are in, as messages call it.
+    """
     parameters = inspect.signature(factory).parameters
-    own = {name: p for name, p in parameters.items() if name not in ("languages", "seed")}
+    own = {name: p for name, p in parameters.items() if name not in given}
     open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in own.values())
     kinds = get_type_hints(factory, include_extras=True)
     problems = []
     for name, value in options.items():
         if name in own:
-            problems += [f"options.{name}{problem}" for problem in _problems(kinds.get(name, Any), value)]
+            problems += [f"{where}.{name}{problem}" for problem in _problems(kinds.get(name, Any), value)]
         elif not open_ended:
             close = nearest(name, own)
             known = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(own) or 'none'}"
-            problems.append(f"options.{name}: no such key; {known}")
+            problems.append(f"{where}.{name}: no such key; {known}")
     for name, parameter in own.items():
         required = parameter.default is inspect.Parameter.empty and parameter.kind is not inspect.Parameter.VAR_KEYWORD
         if required and name not in options:
             choice = next((one for one in getattr(kinds.get(name), "__metadata__", ()) if isinstance(one, OneOf)), None)
-            problems.append(f"options.{name}: is missing" + (f"; one of {', '.join(choice.names())}" if choice else ""))
+            problems.append(f"{where}.{name}: is missing" + (f"; one of {', '.join(choice.names())}" if choice else ""))
     return problems
 
 

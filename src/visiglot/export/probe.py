@@ -27,9 +27,9 @@ from visiglot.languages import ENGLISH, language
 from visiglot.models import language_model as lm
 from visiglot.models.decode import Decoder, Decoding, Row
 from visiglot.models.vlm import VisionLanguageModel
-from visiglot.prompts import Placing, placing_of, with_images
+from visiglot.prompts import placing_of, with_images
 from visiglot.render import render
-from visiglot.types import Example, ImageRef, ImageSlot, Message, Sample, VisionFeatures
+from visiglot.types import Example, ImageRef, ImageSlot, Message, Placing, Sample, VisionFeatures
 
 LANGUAGES = 3
 """How many the prompts are in."""

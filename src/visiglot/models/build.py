@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -254,13 +255,19 @@ def _tokenizer(
         tokenizer = train_tokenizer(texts(), wanted.vocabulary)
         report.append(f"tokenizer: unigram with byte fallback, trained, {len(tokenizer)} pieces")
         return tokenizer
-    folder = where if wanted is None else resolve_model(wanted)
+    folder = where if wanted is None else _tokenizer_folder(wanted)
     if folder is None:
         raise ConfigError(
             "model.language_model",
             ["tokenizer: is missing; a new language model needs a folder, a hub id or {vocabulary: N}"],
         )
     return load_tokenizer(folder)
+
+
+def _tokenizer_folder(name: str) -> str:
+    """A folder of a tokenizer alone, or what a model's name leads to."""
+    alone = Path(name).expanduser()
+    return str(alone) if (alone / "tokenizer_config.json").is_file() else resolve_model(name)
 
 
 def _image_size(section: ModelSection, vision: VisionEncoder, image_processor: Any) -> int:

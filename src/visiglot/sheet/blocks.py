@@ -17,11 +17,12 @@ class Text:
     """Words in a language.
 
     Args:
-        language: FLORES-200 code.
+        language: FLORES-200 code; "" where it isn't known, which goes with a label.
         text: the words; empty ones are shown as "(empty)".
         note: said beside them, in the page's own language.
         status: a mark in front of them.
         expected: what would have been right, in the same language.
+        label: heads it instead of the language's English name.
     """
 
     language: str
@@ -29,6 +30,7 @@ class Text:
     note: str = ""
     status: Status | None = None
     expected: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -161,7 +161,8 @@ def _text_html(text: Text) -> str:
     expected = _foreign(text.language, text.expected, "small") if text.expected else ""
     note = f'<small class="note" dir="auto">{escape(text.note)}</small>' if text.note else ""
     empty = "" if text.text or text.note else '<small class="note">(empty)</small>'
-    return f"<dt>{escape(english_name(text.language))}</dt><dd>{mark}{words}{empty}{expected}{note}</dd>"
+    label = text.label or english_name(text.language)
+    return f"<dt>{escape(label)}</dt><dd>{mark}{words}{empty}{expected}{note}</dd>"
 
 
 def _bcp47(code: str) -> str:
@@ -171,7 +172,8 @@ def _bcp47(code: str) -> str:
 
 
 def _foreign(code: str, text: str, kind: str = "span") -> str:
-    return f'<{kind} lang="{escape(_bcp47(code))}" dir="auto">{escape(text)}</{kind}>'
+    tag = _bcp47(code) if code else ""  # HTML's way to say that a language isn't known
+    return f'<{kind} lang="{escape(tag)}" dir="auto">{escape(text)}</{kind}>'
 
 
 def _data_uri(image: bytes) -> str:

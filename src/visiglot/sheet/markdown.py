@@ -88,5 +88,5 @@ def _card_markdown(card: Card) -> str:
         words = _md(text.text) if text.text or text.note else "(empty)"
         expected = f" [{_md(text.expected)}]" if text.expected else ""
         note = f" ({_md(text.note)})" if text.note else ""
-        lines.append(f"- {_md(english_name(text.language))}: {mark}{words}{expected}{note}")
+        lines.append(f"- {_md(text.label or english_name(text.language))}: {mark}{words}{expected}{note}")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -34,16 +34,21 @@ def draw_noise(count: int, generator: torch.Generator) -> Tensor:
     return torch.rand(count, NOISE, generator=generator)
 
 
-def augment(pixels: Tensor, noise: Tensor, how: AugmentationSection) -> Tensor:
+def augment(
+    pixels: Tensor, noise: Tensor, how: AugmentationSection, *, may_mirror: Sequence[bool] | None = None
+) -> Tensor:
     """Views of `pixels` [I, 3, H, W] in 0..1, made by `noise` [I, NOISE]; same shape and range.
 
     What the frame shows beyond the picture's edge continues the edge.
+
+    Args:
+        may_mirror: [I] False where `how.flip` doesn't count; None: it counts for all.
     """
     draws = _Draws(noise.to(pixels.device, pixels.dtype))
     views = _background(pixels, how, draws)
     views = _lines(views, how, draws)
     views = _shade(views, how, draws)
-    views = _place(views, how, draws)
+    views = _place(views, how, draws, torch.tensor(may_mirror or [True] * len(pixels), device=pixels.device))
     views = _colour(views, how, draws)
     views = _blur(views, how, draws)
     views = _cutout(views, how, draws)
@@ -129,13 +134,13 @@ def _shade(pixels: Tensor, how: AugmentationSection, draws: _Draws) -> Tensor:
     return pixels * (1 + light * (1 - _near_white(pixels)))
 
 
-def _place(pixels: Tensor, how: AugmentationSection, draws: _Draws) -> Tensor:
+def _place(pixels: Tensor, how: AugmentationSection, draws: _Draws, may_mirror: Tensor) -> Tensor:
     """Where the picture is in the view: zoom, turn, mirror, shift, stretch, shear and bend at once."""
     low, high = how.scale
     zoom = 1 / (low + (high - low) * draws.one())  # the grid says for each place of the view where it is in the picture
     angle = draws.spread(math.radians(how.rotation))
     right, down = draws.spread(2 * how.shift), draws.spread(2 * how.shift)
-    mirror = 1 - 2 * (draws.one() < how.flip).to(pixels.dtype)
+    mirror = 1 - 2 * ((draws.one() < how.flip) & may_mirror).to(pixels.dtype)
     stretch, shear = draws.spread(how.stretch), draws.spread(how.shear)
     wide, high_ = zoom * mirror * stretch.exp(), zoom * (-stretch).exp()
     rows = torch.stack(

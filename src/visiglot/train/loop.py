@@ -32,7 +32,7 @@ from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.runs import Position
 from visiglot.models.vlm import VisionLanguageModel
 from visiglot.train.checkpoint import owned
-from visiglot.train.feed import split_rows, to_device
+from visiglot.train.feed import to_device
 from visiglot.train.optimiser import build_optimiser
 from visiglot.train.precision import build_accelerator
 from visiglot.train.resume import Run, open_run
@@ -46,13 +46,10 @@ from visiglot.train.stages import (
     texts_of,
 )
 from visiglot.train.track import Tracker
-from visiglot.types import Batch, Sample
+from visiglot.types import Sample
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-MAX_LEFT_OUT = 0.01
-"""Largest share of examples that may be too long before the run stops."""
 
 
 def fit(
@@ -87,7 +84,8 @@ def fit(
             return folder
         if not dry_run and accelerator.is_main_process:
             tracker.open_log(folder / "log.jsonl", run.start if run.checkpoint else None)
-        ledger = Ledger(None if dry_run or not accelerator.is_main_process else folder / "ledger.jsonl", MAX_LEFT_OUT)
+        kept = None if dry_run or not accelerator.is_main_process else folder / "ledger.jsonl"
+        ledger = Ledger(kept, recipe.train.max_bad)
         sources = Sources()
         model, processor = _model(recipe, run, sources, tracker)
         set_attention(model, recipe)
@@ -101,6 +99,8 @@ def fit(
                 tracker.say(line)
             if not dry_run:
                 train_stage(recipe, stage, model, processor, run, accelerator, tracker)
+        for line in left_out(ledger):
+            tracker.say(line)
     return folder
 
 
@@ -121,22 +121,17 @@ def train_stage(
     module, optimiser = accelerator.prepare(TrainingStep(model, objective), optimiser)
     parameters = stage.parameters()
 
-    def load(step: int) -> tuple[list[Sample], list[Batch]]:
-        samples = stage.batches.step(step)
-        objective.check(samples)
-        rows = split_rows(samples, section.batch.accumulate, accelerator.process_index, accelerator.num_processes)
-        return samples, [stage.feed.batch(part, step) for part in rows]
-
     tracker.begin_stage(section.name, section.steps, first)
-    with contextlib.closing(stage.feed), ThreadPoolExecutor(1, "visiglot-data") as loader:
-        coming = loader.submit(load, first)
+    with contextlib.closing(stage.feed), ThreadPoolExecutor(1, "visiglot-data") as thread:
+        coming = thread.submit(stage.loader.load, first)
         for step in range(first, section.steps):
             asked = time.perf_counter()
-            samples, batches = coming.result()
+            loaded = stage.loader.agree(coming.result())  # on the rows that can be shown
             tracker.window.waited += time.perf_counter() - asked
             if step + 1 < section.steps:
-                coming = loader.submit(load, step + 1)
+                coming = thread.submit(stage.loader.load, step + 1)
 
+            samples, batches = loaded.samples, loaded.batches
             total = objective.count(samples)  # supervised tokens of the whole step
             seed_step(recipe.train.seed, section.name, step, accelerator.process_index)
             finite = True
@@ -162,6 +157,8 @@ def train_stage(
             if at_end or position.step % recipe.train.log_every == 0:
                 rates = {group["path"]: group["lr"] for group in optimiser.param_groups}
                 tracker.log(section.name, position, section.steps, lr=rates, norm=norm, tokens=run.tokens)
+            if stage.validation is not None and stage.validation.is_due(position.step, section.steps):
+                tracker.validated(section.name, position, section.steps, stage.validation.measure(module))
             if at_end or position.step % recipe.train.save_every == 0:
                 run.save(stage, position, model, processor, optimiser, accelerator)
                 release_memory()
@@ -200,6 +197,15 @@ def seed_step(seed: int, stage: str, step: int, rank: int) -> None:
 
     digest = hashlib.sha256(f"{seed}/{stage}/{step}/{rank}".encode()).digest()
     set_seed(int.from_bytes(digest[:4], "big"))
+
+
+def left_out(ledger: Ledger) -> list[str]:
+    """A line about the examples that weren't trained on; none where there are none."""
+    if not ledger.skipped:
+        return []
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in ledger.reasons.most_common())
+    where = f"; {ledger.path} names them" if ledger.path else ""
+    return [f"left out: {ledger.skipped:,} of {ledger.seen:,} examples ({counts}){where}"]
 
 
 def _not_finite(

@@ -41,9 +41,16 @@ class Pictures:
         """[I, 3, H, W] float32 as the processor gives them. Raises ImageError."""
         return (self._unit(images) - self._mean) / self._std
 
-    def views(self, images: Sequence[ImageRef], noise: Tensor, how: AugmentationSection) -> Tensor:
-        """[I, 3, H, W] float32, augmented by `noise` [I, NOISE]. Raises ImageError."""
-        return (augment(self._unit(images), noise, how) - self._mean) / self._std
+    def views(
+        self,
+        images: Sequence[ImageRef],
+        noise: Tensor,
+        how: AugmentationSection,
+        *,
+        may_mirror: Sequence[bool] | None = None,
+    ) -> Tensor:
+        """[I, 3, H, W] float32, augmented by `noise` [I, NOISE]; see `augment`. Raises ImageError."""
+        return (augment(self._unit(images), noise, how, may_mirror=may_mirror) - self._mean) / self._std
 
     def _unit(self, images: Sequence[ImageRef]) -> Tensor:
         """[I, 3, H, W] float32 in 0..1."""

@@ -29,8 +29,11 @@ if TYPE_CHECKING:
 
     from visiglot.train.stages import Stage
 
-MAY_CHANGE = ("log_every", "save_every", "keep")
-"""Keys of `train` that a resumed run may set anew, since they change no weight."""
+MAY_CHANGE = ("log_every", "save_every", "keep", "on_bad", "max_bad")
+"""Keys of `train` that a resumed run may set anew, since they change no weight that was reached with the others."""
+
+MAY_CHANGE_IN_STAGES = ("validate_every",)
+"""Likewise of each stage."""
 
 
 @dataclass
@@ -149,7 +152,14 @@ def open_run(recipe: Recipe, folder: Path, *, resume: bool, dry_run: bool, main:
 def recipe_hash(recipe: Recipe) -> str:
     """Hash of all that decides the weights."""
     values = recipe.model_dump(
-        mode="json", by_alias=True, exclude={"train": set(MAY_CHANGE), "evaluate": True, "about": True}
+        mode="json",
+        by_alias=True,
+        exclude={
+            "train": set(MAY_CHANGE),
+            "stages": {"__all__": set(MAY_CHANGE_IN_STAGES)},
+            "evaluate": True,
+            "about": True,
+        },
     )
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -171,9 +181,11 @@ def _no_progress_bars() -> Iterator[None]:
 def _check_recipe(recipe: Recipe, folder: Path, last: Checkpoint) -> None:
     if last.manifest["recipe_hash"] == recipe_hash(recipe):
         return
+    before = load_recipe(str(last.trainer / "recipe.yaml"))
+    if recipe_hash(before) == recipe_hash(recipe):  # written when recipes had fewer keys
+        return
     differences = _differences(
-        load_recipe(str(last.trainer / "recipe.yaml")).model_dump(mode="json", by_alias=True),
-        recipe.model_dump(mode="json", by_alias=True),
+        before.model_dump(mode="json", by_alias=True), recipe.model_dump(mode="json", by_alias=True)
     )
     shown = "; ".join(differences[:5])
     raise TrainingError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -16,17 +17,23 @@ from torch import Tensor, nn
 from visiglot.config import Recipe, StageSection, cache_dir
 from visiglot.data.batches import Batches
 from visiglot.data.ledger import Ledger
+from visiglot.data.licences import permitted
 from visiglot.data.mixture import Mixture, describe_table
-from visiglot.data.source import Source, build_source
-from visiglot.errors import ConfigError, TrainingError
+from visiglot.data.opening import asked_of, open_section, refuse_untranslated
+from visiglot.data.source import Source
+from visiglot.errors import ConfigError, DataError, ImageError, TrainingError
 from visiglot.languages import resolve
 from visiglot.models.parts import PartGroup, apply_parts, describe_parts
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.vlm import VisionLanguageModel
+from visiglot.prompts import placing_of
+from visiglot.train.directions import says_side
 from visiglot.train.features import FeatureCache, cache_key, predicted_bytes
 from visiglot.train.feed import Feed
+from visiglot.train.loader import Loader
 from visiglot.train.objectives import OBJECTIVES, Objective, ObjectiveLoss
 from visiglot.train.pictures import Pictures
+from visiglot.train.validate import CUT_UP, Validation, prepare_validation
 from visiglot.types import Batch, ImageRef, Sample, VisionFeatures
 
 if TYPE_CHECKING:
@@ -65,8 +72,9 @@ class Stage:
     index: int
     groups: list[PartGroup]
     objective: Objective
-    batches: Batches
     feed: Feed
+    loader: Loader
+    validation: Validation | None
     lines: list[str]
 
     def parameters(self) -> list[nn.Parameter]:
@@ -99,9 +107,9 @@ def prepare_stage(
             [f"stages.{section.name}.batch.rows: is {section.batch.rows}, too few for {passes} forward passes a step"],
             hint=f"accumulate ({section.batch.accumulate}) x processes ({accelerator.num_processes}) must fit into it.",
         )
-    if accelerator.distributed_type in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+    if accelerator.distributed_type in CUT_UP:
         refuse_cut_up(recipe, section, model, accelerator.distributed_type)
-    spec = processor.spec()
+    spec = dataclasses.replace(processor.spec(), placing=placing_of(model.config, processor))
     with torch.random.fork_rng(devices=[]):  # new weights, low-rank layers and projections, follow from the seed
         torch.manual_seed(recipe.train.seed + index)
         groups = apply_parts(model, section)
@@ -115,6 +123,8 @@ def prepare_stage(
         group_by_length=section.batch.group_by_length,
         seed=recipe.train.seed + index,
         ledger=ledger,
+        skip_bad=recipe.train.on_bad == "skip",
+        says_side=says_side if section.augment and section.augmentation.flip else None,
     )
     pictures = Pictures(processor)
     lines = [
@@ -136,7 +146,18 @@ def prepare_stage(
         cache=cache,
         views=max(section.cache_views, 1),
     )
-    return Stage(section, index, groups, objective, batches, feed, lines)
+    loader = Loader(
+        batches,
+        feed,
+        objective,
+        accelerator,
+        accumulate=section.batch.accumulate,
+        on_bad=recipe.train.on_bad,
+        ledger=ledger,
+    )
+    validation, validation_line = prepare_validation(recipe, section, mixture, spec, processor, objective, accelerator)
+    lines += [f"  {validation_line}"] if validation_line else []
+    return Stage(section, index, groups, objective, feed, loader, validation, lines)
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------
@@ -192,17 +213,12 @@ class Sources:
         Raises:
             DataError, ConfigError: a source can't be used, or an option is wrong.
         """
-        data = section.data or recipe.data
-        key = data.model_dump_json(include={"sources", "languages"})
+        data = permitted(section.data or recipe.data)
+        refuse_untranslated(data)
+        key = data.model_dump_json(include={"sources", "languages", "licence"})
         if key not in self._built:
             self._built[key] = tuple(
-                build_source(
-                    source.type,
-                    source.options,
-                    languages=resolve(source.languages or data.languages),
-                    seed=recipe.train.seed,
-                )
-                for source in data.sources
+                open_section(source, data, asked_of(source, data), recipe.train.seed) for source in data.sources
             )
         return Mixture(data, total=section.steps * section.batch.rows, seed=seed, sources=self._built[key])
 
@@ -231,17 +247,24 @@ def languages_of(recipe: Recipe) -> tuple[str, ...]:
 
 
 def texts_of(recipe: Recipe, sources: Sources) -> Callable[[], Iterable[str]]:
-    """All words of the recipe's data, to train a tokenizer on; of a large source evenly spaced examples."""
+    """All words that the recipe trains on, to train a tokenizer on; of a large source evenly spaced examples.
+
+    Rows that can't be read are passed over where the recipe leaves them out.
+    """
     most = 200_000
+    passed_over = (DataError,) if recipe.train.on_bad == "skip" else ()
 
     def texts() -> Iterable[str]:
         for section in recipe.stages:
             mixture = sources.mixture(recipe, section, seed=recipe.train.seed)
-            for source in mixture.sources:
+            held = set(mixture.held_out())
+            for number, source in enumerate(mixture.sources):
                 indices = np.concatenate([np.asarray(found) for found in source.by_language.values()])
-                for index in np.sort(indices)[:: max(1, -(-len(indices) // most))]:
-                    for message in source[int(index)].messages:
-                        yield message.text
+                for index in np.sort(indices)[:: max(1, -(-len(indices) // most))].tolist():
+                    if (number, index) in held:
+                        continue
+                    with contextlib.suppress(*passed_over):
+                        yield from [message.text for message in source[index].messages]
 
     return texts
 
@@ -294,12 +317,16 @@ def _feature_cache(
     folder = cache_dir() / "features" / key
     encode = frozen_encoder(model, accelerator, dtype)
     cache = FeatureCache(folder, encode, pictures, section.augmentation)
-    example, number = count_pictures(mixture)
+    skip_bad = recipe.train.on_bad == "skip"
+    example, number = count_pictures(mixture, skip_bad=skip_bad)
     if example is None:
         return cache, "feature cache: the data has no pictures"
-    size = predicted_bytes(encode(pictures.plain([example])), number, section.cache_views)
+    size = ""
+    with contextlib.suppress(*((ImageError,) if skip_bad else ())):
+        found = encode(pictures.plain([example]))
+        size = f" = {predicted_bytes(found, number, section.cache_views) / 2**20:,.0f} MB"
     return cache, (
-        f"feature cache: about {number:,} pictures x {section.cache_views} views = {size / 2**20:,.0f} MB in {folder}, "
+        f"feature cache: about {number:,} pictures x {section.cache_views} views{size} in {folder}, "
         f"{len(cache):,} views there already"
         + (f"; {len(cache.broken)} broken files passed over" if cache.broken else "")
     )
@@ -322,19 +349,24 @@ def frozen_encoder(
     return encode
 
 
-def count_pictures(mixture: Mixture) -> tuple[ImageRef | None, int]:
+def count_pictures(mixture: Mixture, *, skip_bad: bool = False) -> tuple[ImageRef | None, int]:
     """A picture of the mixture and about how many different ones it has.
 
     Exact up to COUNTED_DRAWS draws; beyond, new pictures are taken to keep coming as in the last tenth of those.
+
+    Raises:
+        DataError: a row can't be read, unless such are passed over.
     """
+    passed_over = (DataError,) if skip_bad else ()
     looked = min(len(mixture), COUNTED_DRAWS)
     seen: dict[Path | str, ImageRef] = {}
     before = 0
     for k in range(looked):
         if k == looked * 9 // 10:
             before = len(seen)
-        for image in mixture[k].images:
-            seen.setdefault(image.path or image.key, image)  # files needn't be read to be counted
+        with contextlib.suppress(*passed_over):
+            for image in mixture[k].images:
+                seen.setdefault(image.path or image.key, image)  # files needn't be read to be counted
     if not seen:
         return None, 0
     rate = (len(seen) - before) / max(looked - looked * 9 // 10, 1)

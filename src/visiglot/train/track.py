@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -20,6 +20,9 @@ from visiglot.files import split_lines, write_text
 from visiglot.memory import peak_memory_mb
 from visiglot.models.runs import Position
 from visiglot.types import IGNORE, Batch
+
+if TYPE_CHECKING:
+    from visiglot.train.costs import Cost, Costs
 
 SHOWN = 4
 """Languages whose losses stand in a line of progress; the log has all."""
@@ -177,6 +180,46 @@ class Tracker:
             left = found["seconds"] / max(self.window.steps, 1) * (steps - position.step)
             self.say(f"{stage}  step {position.step}/{steps}  {rate}  {clock(left)} left")
         self.window = Window()
+
+    def validated(self, stage: str, position: Position, steps: int, costs: Costs) -> None:
+        """Log and say what the held-out examples cost; the window's rates don't count the time that took.
+
+        Args:
+            position: after the step.
+            steps: of the stage.
+
+        Raises:
+            CheckpointError: the log can't be written.
+        """
+        overall, languages, tasks = costs.overall(), costs.by_language(), costs.by_task()
+        record = {
+            "stage": stage,
+            "stage_index": position.stage_index,
+            "step": position.step,
+            "validation": {
+                **_described(overall),
+                "by_language": {code: _described(cost) for code, cost in languages.items()},
+                "by_task": {task: _described(cost) for task, cost in tasks.items()},
+                "left_out": dict(costs.left_out),
+            },
+            "seconds": round(costs.seconds, 3),
+        }
+        if self._log is not None:
+            _append(json.dumps(record, ensure_ascii=False) + "\n", self._log)
+        by_language = describe_losses({code: cost.mean for code, cost in languages.items()})
+        by_task = ", ".join(f"{task} {cost.mean:.2f}" for task, cost in tasks.items())
+        left_out = costs.describe_left_out()
+        self.say(
+            f"{stage}  step {position.step}/{steps}  held-out loss {overall.mean:.3f}{by_language}"
+            + (f"  {by_task}" if len(tasks) > 1 else "")
+            + f"  over {overall.tokens:,} tokens of {overall.examples:,} examples"
+            + (f"  left out: {left_out}" if left_out else "")
+        )
+        self.window.started += costs.seconds
+
+
+def _described(cost: Cost) -> dict[str, Any]:
+    return {"loss": round(cost.mean, 6), "tokens": cost.tokens, "examples": cost.examples}
 
 
 def clock(seconds: float) -> str:

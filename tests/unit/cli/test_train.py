@@ -140,3 +140,11 @@ def test_the_number_format_reaches_the_recipe(
     run("train", recipe, "--dtype", "bf16")
     ((resolved, _),) = fitted
     assert resolved.train.precision == "bf16"
+
+
+def test_the_policy_about_bad_examples_reaches_the_recipe(
+    run: Run, recipe: Path, fitted: list[tuple[Recipe, dict[str, object]]]
+) -> None:
+    run("train", recipe, "--on-bad", "skip")
+    run("train", recipe)
+    assert [resolved.train.on_bad for resolved, _ in fitted] == ["skip", "error"]

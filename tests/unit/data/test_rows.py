@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from visiglot.data import rows as module
 from visiglot.data.rows import JsonRows, Row
+from visiglot.data.rows import base as module
 from visiglot.errors import DataError
 
 VALUES: list[dict[str, Any]] = [

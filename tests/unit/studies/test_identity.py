@@ -13,7 +13,7 @@ from tests.unit.studies.conftest import study_values
 
 from studies import identity
 from studies.identity import Facts, PlannedCell, hash_model, plan_cell
-from studies.study import Cell, Study
+from studies.study import Cell, LinkSection, Study
 from visiglot.benchmarks import nano
 from visiglot.errors import TrainingError
 from visiglot.evaluate.benchmark import BENCHMARKS
@@ -98,6 +98,7 @@ def test_identity_changes_with_what_a_result_follows_from(plan: Plan, change: di
         {"arm": "renamed"},
         {"link": {"name": "renamed"}},
         {"set_": {"train.save_every": 7, "train.log_every": 3, "train.keep": 1}},
+        {"set_": {"train.on_bad": "skip", "train.max_bad": 0.5, "stages.realign.validate_every": 0}},
         {"set_": {"about": "x", "licence": "MIT", "evaluate": {"benchmarks": ["nano"]}}},
         {"set_": {"data.languages": "en,de"}},
         {"evaluation": {**EVALUATION, "languages": ["en", "de"]}},
@@ -155,3 +156,32 @@ def test_a_tower_that_is_still_being_trained_is_refused(tmp_path: Path) -> None:
         hash_model(str(tmp_path / "run"))
     manifest.write_text(json.dumps({**facts, "step": steps}))
     assert hash_model(str(tmp_path / "run"))
+
+
+def test_keys_that_came_later_change_no_identity_where_they_are_not_used() -> None:
+    """The hashes are those of commit db5eb71, before data sections had tasks, allocations, licences and holdouts."""
+    from visiglot.config import load_recipe
+
+    facts = Facts(weights={"nano-english": "a", "nano-lm": "b"}, data={"": "c"})
+    before = {
+        "nano": "5409fe5a482351bf2ea689468734a1dad5ab1c0c690d774c5bf45bc3f319ede9",
+        "nano-lm": "4cc63612763e8ea1cbe5aa9b97b0fbe8d1040a47a225abfa5b65746987a67de3",
+    }
+    for name, expected in before.items():
+        recipe = load_recipe(name)
+        assert identity._plan_link(LinkSection(name="x", recipe=name), recipe, {}, facts).identity == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"data.holdout": 2},
+        {"data.licence": "commercial"},
+        {"data.allocation": {"policy": "mc4_alpha"}},
+        {"data.sources.0.task": "caption"},
+        {"data.sources.0.allocation": {"policy": "size"}},
+    ],
+    ids=str,
+)
+def test_keys_that_came_later_change_the_identity_where_they_are_used(plan: Plan, change: dict[str, Any]) -> None:
+    assert plan(set_=change).identity != plan().identity

@@ -64,6 +64,18 @@ def test_resuming_with_another_recipe_names_what_differs(finished: Path) -> None
         fit(drawn_recipe({"steps": 2, "lr": 1e-2}), out=finished, resume=True, device="cpu", report=quiet())
 
 
+def test_a_run_whose_recipe_lacked_keys_of_today_goes_on(finished: Path) -> None:
+    manifest = finished / "checkpoints" / "stage0-2" / "manifest.json"
+    written = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(written | {"recipe_hash": "of fewer keys"}))
+    try:
+        fit(drawn_recipe({"steps": 2}), out=finished, resume=True, device="cpu", report=quiet())
+        with pytest.raises(TrainingError, match="another recipe"):
+            fit(drawn_recipe({"steps": 3}), out=finished, resume=True, device="cpu", report=quiet())
+    finally:
+        manifest.write_text(json.dumps(written))
+
+
 def test_what_changes_no_weight_may_change_on_resume(finished: Path) -> None:
     fit(drawn_recipe({"steps": 2}, log_every=7, keep=5), out=finished, resume=True, device="cpu", report=quiet())
 

@@ -2,159 +2,186 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from visiglot.cli.console import say
+from visiglot.cli.datasets.opening import (
+    OnBad,
+    SourceName,
+    SourceOptions,
+    Task,
+    TaskOptions,
+    TaskSeed,
+    open_source,
+    open_task,
+    refuse_empty,
+)
 from visiglot.cli.errors import SOME_FAILED
-from visiglot.cli.options import Languages, Sheet
+from visiglot.cli.options import OUTPUT, Languages, Sheet, given
 from visiglot.cli.pictures import refuse_foreign_page
-from visiglot.errors import DataError
+from visiglot.errors import ConfigError
 
 if TYPE_CHECKING:
+    from visiglot.data.inspect import Inspection, Some
     from visiglot.data.source import Source
-    from visiglot.types import Example
 
-SHEET_EXAMPLES = 60
-PROBLEMS_SHOWN = 20
+LINES_SHOWN = 5
+"""Of each kind of trouble; --json has more."""
 
 
 def check(
-    source: Annotated[str, typer.Argument(help="A name in the table of sources ('nano'), or a .parquet file.")],
-    options: Annotated[
-        list[str] | None, typer.Argument(help="The source's own options: task=caption", metavar="KEY=VALUE")
-    ] = None,
+    context: typer.Context,
+    source: SourceName,
+    options: SourceOptions = None,
+    task: Task = None,
+    task_options: TaskOptions = None,
+    seed: TaskSeed = 0,
     languages: Languages = None,
+    on_bad: Annotated[
+        OnBad | None,
+        typer.Option(
+            "--on-bad",
+            help="What a row that can't be read does: error ends with its file, line and field, skip leaves it out and "
+            "counts it. Default: as the source has it.",
+        ),
+    ] = None,
+    max_bad: Annotated[
+        float | None, typer.Option("--max-bad", min=0, max=1, help="Share of the rows that skip may leave out.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Examples that are looked at, spread evenly.")] = 500,
+    everything: Annotated[bool, typer.Option("--all", help="Look at all examples, and decode all pictures.")] = False,
     sheet: Sheet = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object on stdout instead of lines.", rich_help_panel=OUTPUT)
+    ] = False,
 ) -> None:
-    """Look into a source: languages, counts, and examples that can't be used.
+    """Look into a source: what it holds, what in it can't be used, what is there twice.
 
-    Exit code 1 if there are any that can't be used, 2 if the source has none at all.
+    Languages are counted over the whole source; everything else over the examples that are looked at.
+
+    Exit code 1 if some of these can't be used, 2 if the source can't be opened or has no examples.
     """
+    from visiglot.data.inspect import inspect, spread
+    from visiglot.data.progress import telling
+
+    if everything and "limit" in given(context):
+        raise ConfigError("visiglot data check", ["--limit: --all looks at every example"], hint="Give one of the two.")
     if sheet is not None:
         refuse_foreign_page(sheet)
-    opened = _open(source, options or [], languages)
-    if not sum(len(found) for found in opened.by_language.values()):
-        asked = f" in {languages}" if languages and len(opened) else ""
-        raise DataError(
-            f"source {opened.name} has no examples{asked}", hint="Check its path, its options and its languages."
-        )
-    _print_counts(opened)
-    chosen: list[Example] = []
-    problems: list[str] = []
-    looked = _spread(opened, limit)
-    for index in looked:
-        try:
-            chosen.append(opened[index])
-        except DataError as error:
-            problems.append(error.message)
-            continue
-        problem = _problem(chosen[-1])
-        problems += [f"{chosen[-1].id}: {problem}"] if problem is not None else []
-    for line in problems[:PROBLEMS_SHOWN]:
-        typer.echo(f"  {line}")
-    typer.echo(f"{len(looked):,} examples looked at, {len(problems):,} can't be used")
-    if sheet is not None and chosen:
-        _write_sheet(opened, chosen[:: -(-len(chosen) // SHEET_EXAMPLES)], sheet)
-        typer.echo(str(sheet))
-    if problems:
+    with telling(say):
+        opened = open_source(source, options or [], languages, on_bad=on_bad, max_bad=max_bad)
+        refuse_empty(opened, languages)
+        asked = open_task(opened, task, task_options or [], seed)
+        refuse_empty(asked, languages)
+        numbers = spread(asked, None if everything else limit)
+        found = inspect(asked, numbers, stop=on_bad == "error")
+    if as_json:
+        typer.echo(json.dumps(_as_json(opened, asked, found), ensure_ascii=False, indent=2))
+    else:
+        _print(opened, asked, found)
+    if sheet is not None:
+        from visiglot.cli.datasets.sheet import write_sheet
+
+        write_sheet(asked, found, numbers, sheet)
+        (say if as_json else typer.echo)(str(sheet))
+    if found.unusable.count:
         raise typer.Exit(SOME_FAILED)
 
 
-def _open(name: str, options: list[str], languages: str | None) -> Source:
-    import yaml
-
-    from visiglot.data.source import build_source, option_problems
-    from visiglot.errors import ConfigError
-    from visiglot.languages import all_languages, resolve
-
-    values: dict[str, object] = {}
-    problems = []
-    for option in options:
-        key, equals, value = option.partition("=")
-        if not equals or not key:
-            problems.append(f"option {option!r}: has no `key=value`")
-            continue
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            problems.append(f"option {option!r}: its value is no YAML: {' '.join(str(error).split())}")
-    if problems:
-        raise ConfigError(f"source {name}", problems, hint="Options look like task=caption")
-    kind = name
-    if name.endswith(".parquet"):
-        kind, values = "parquet", {"path": name, **values}
-    everything = [row.code for row in all_languages()]
-    if problems := option_problems(kind, values):
-        raise ConfigError(f"source {kind}", problems, hint="Options look like task=caption")
-    codes = resolve(languages, all_codes=everything) if languages else _languages_of(kind, values) or everything
-    return build_source(kind, values, languages=codes, seed=0)
-
-
-def _languages_of(kind: str, values: dict[str, object]) -> tuple[str, ...]:
-    """All languages of the built-in data, which wants to be asked for those it has only."""
-    if kind != "nano":
-        return ()
-    from visiglot.data.nano.build import nano_dir
-    from visiglot.data.nano.load import load_nano_once
-
-    folder = values.get("folder")
-    return load_nano_once(Path(str(folder)) if folder else nano_dir()).languages
+def _print(opened: Source, asked: Source, found: Inspection) -> None:
+    counts = _languages(asked)
+    number = len(counts)
+    typer.echo(f"{asked.name}: {sum(counts.values()):,} examples in {number} language{'' if number == 1 else 's'}")
+    typer.echo("  " + ", ".join(f"{code} {count:,}" for code, count in counts.items()))
+    _print_bad_rows(opened)
+    total = sum(counts.values())
+    which = "all" if found.looked_at == total else f"{found.looked_at:,} of {total:,}, spread evenly"
+    typer.echo(f"looked at       {which}")
+    _print_counts("tasks", found.tasks)
+    _print_counts("licences", found.licences)
+    read = max(1, sum(found.tasks.values()))
+    typer.echo(f"  text only     {found.text_only:,} ({found.text_only / read:.1%})")
+    typer.echo(f"  pictures      {found.pictures:,} shown, {found.files:,} different")
+    for reason, some in sorted(found.bad_pictures.items(), key=lambda item: -item[1].count):
+        typer.echo(f"    {some.count:,} {reason}: {_names(some)}")
+    _print_some("same bytes", found.same_bytes, "as a picture of another name")
+    _print_some("same example", found.same_example, "in pictures and words as an earlier one")
+    _print_some("same id", found.same_id, "as an earlier one")
+    _print_some("empty answers", found.empty_answers)
+    for line in found.unusable.first[:LINES_SHOWN]:
+        typer.echo(f"  {line}")
+    if found.unusable.count > LINES_SHOWN:
+        typer.echo(f"  … and {found.unusable.count - LINES_SHOWN:,} more")
+    for hint in found.hints[:LINES_SHOWN]:
+        typer.echo(f"  {hint}")
+    typer.echo(f"{found.looked_at:,} examples looked at, {found.unusable.count:,} can't be used")
 
 
-def _print_counts(source: Source) -> None:
-    from visiglot.data.source import describe
-
-    typer.echo(describe(source))
-    counts = sorted(((len(indices), code) for code, indices in source.by_language.items()), reverse=True)
-    typer.echo("  " + ", ".join(f"{code} {count:,}" for count, code in counts))
+def _print_counts(heading: str, counts: Mapping[str, int]) -> None:
+    most_first = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    typer.echo(f"  {heading:13} {', '.join(f'{name} {count:,}' for name, count in most_first)}")
 
 
-def _spread(source: Source, limit: int) -> list[int]:
-    """Numbers of up to `limit` examples, evenly spaced over the source's languages in their order."""
-    indices = [int(index) for found in source.by_language.values() for index in found]
-    step = max(1, -(-len(indices) // limit))
-    return indices[::step]
+def _print_some(heading: str, some: Some, what: str = "") -> None:
+    """How many, and the first by name; nothing where there are none."""
+    if not some.count:
+        return
+    typer.echo(f"  {heading:13} {some.count:,}{f' {what}' if what else ''}: {_names(some)}")
 
 
-def _problem(example: Example) -> str | None:
-    """Why the example can't be used, None when it can."""
-    from visiglot.errors import VisiglotError
-    from visiglot.images import load_image
-    from visiglot.types import ImageSlot
-
-    slots = [part.index for message in example.messages for part in message.content if isinstance(part, ImageSlot)]
-    if not example.messages:
-        return "it has no messages"
-    if sorted(set(slots)) != list(range(len(example.images))):
-        return f"{len(example.images)} pictures, shown in the text: {Counter(slots) or 'none'}"
-    last = example.messages[-1]
-    if last.role == "assistant" and not last.text.strip():
-        return "its answer is empty"
-    if last.role != "assistant" and not example.references:
-        return "it has neither an answer nor references"
-    try:
-        for ref in example.images:
-            load_image(ref)
-    except VisiglotError as error:
-        return error.message
-    return None
+def _names(some: Some) -> str:
+    return ", ".join(some.first[:LINES_SHOWN]) + (", …" if some.count > LINES_SHOWN else "")
 
 
-def _write_sheet(source: Source, examples: list[Example], path: Path) -> None:
-    from visiglot.cli.pictures import card_image
-    from visiglot.sheet import Card, Page, Text, write_page
+def _print_bad_rows(opened: Source) -> None:
+    about = _bad_rows(opened)
+    if about is None:
+        return
+    typer.echo(
+        f"left out        {about['count']:,} of {about['rows']:,} rows ({about['share']:.2%}), {about['ledger']}"
+    )
+    for line in about["first"][:LINES_SHOWN]:
+        typer.echo(f"  {line}")
 
-    page = Page(f"Data check: {source.name}", f"{len(examples)} of {len(source):,} examples.")
-    cards = []
-    for example in examples:
-        answers = [message.text for message in example.messages if message.role == "assistant"] or example.references
-        asked = " / ".join(message.text for message in example.messages if message.role == "user")
-        texts = tuple(Text(example.language, text, note=example.language) for text in answers)
-        image = card_image(example.images[0]) if example.images else None
-        cards.append(Card(image, example.id, texts, caption=f"{example.id}: {asked}"))
-    page.cards(cards)
-    write_page(page, path)
+
+def _bad_rows(opened: Source) -> dict[str, Any] | None:
+    """What was left out when the source was opened; None where nothing was."""
+    from visiglot.data.indexed import IndexedSource
+    from visiglot.data.inspect import NAMED
+
+    if not isinstance(opened, IndexedSource) or not opened.bad:
+        return None
+    with opened.ledger.open(encoding="utf-8") as file:
+        lines = [json.loads(line) for _, line in zip(range(NAMED), file, strict=False)]
+    count = sum(opened.bad.values())
+    return {
+        "rows": opened.scanned,
+        "count": count,
+        "share": count / opened.scanned,
+        "reasons": dict(opened.bad),
+        "first": [line["detail"] for line in lines],
+        "ledger": str(opened.ledger),
+    }
+
+
+def _as_json(opened: Source, asked: Source, found: Inspection) -> dict[str, Any]:
+    counts = _languages(asked)
+    told = dataclasses.asdict(found)
+    return {
+        "source": asked.name,
+        "examples": sum(counts.values()),
+        "examples_by_language": counts,
+        "rows_left_out": _bad_rows(opened),
+        **{key: value for key, value in told.items() if key != "unusable_numbers"},
+    }
+
+
+def _languages(source: Source) -> dict[str, int]:
+    """Examples of each language, most first."""
+    counts = sorted((-len(indices), code) for code, indices in source.by_language.items())
+    return {code: -count for count, code in counts}

@@ -163,7 +163,9 @@ def load_nano_source(
     as_text: bool = False,
     folder: str | None = None,
 ) -> NanoSource:
-    """`build_nano_source` on the data set in `folder` (default: the cache's), which is read once in a process.
+    """The built-in data: one task on one split, of the data set in `folder` (default: the cache's).
+
+    It is read once in a process. The other options are those of `build_nano_source`.
 
     Raises:
         DataError: the data set isn't there, and what `build_nano_source` raises.

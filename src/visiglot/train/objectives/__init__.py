@@ -41,6 +41,9 @@ class ObjectiveLoss:
 class Objective(nn.Module, ABC):
     """A loss and the parameters that only it needs (projections, a temperature), saved beside the optimiser."""
 
+    row_by_row: bool = False
+    """Whether a row costs the same whatever stands beside it, and measuring changes nothing: then it is validated."""
+
     @abstractmethod
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
         """What `batch` costs, each of its rows, and what each counts for."""

@@ -24,6 +24,8 @@ class GenerateOptions(Section):
 class Generate(Objective):
     """Cross-entropy of each supervised token, given the tokens before it and the row's pictures."""
 
+    row_by_row = True
+
     def __init__(
         self, model: VisionLanguageModel, spec: PromptSpec, train: TrainSection, options: Mapping[str, Any]
     ) -> None:

@@ -1,0 +1,145 @@
+"""Opening a source that is named on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from visiglot.data.source import Source
+
+TASK = "Task"
+
+SourceName = Annotated[
+    str, typer.Argument(metavar="SOURCE", help="A name in the table of sources ('nano'), or a .parquet file.")
+]
+SourceOptions = Annotated[
+    list[str] | None, typer.Argument(help="The source's own options: task=caption", metavar="KEY=VALUE")
+]
+Task = Annotated[
+    str | None,
+    typer.Option("--task", help="Have a task write prompts and answers (its name in recipes).", rich_help_panel=TASK),
+]
+TaskOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task-option", help="An option of the task; may be repeated.", metavar="KEY=VALUE", rich_help_panel=TASK
+    ),
+]
+TaskSeed = Annotated[
+    int, typer.Option("--seed", help="Seed of the templates and of what else --task draws.", rich_help_panel=TASK)
+]
+OnBad = Literal["error", "skip"]
+
+
+def open_source(
+    name: str,
+    options: Sequence[str],
+    languages: str | None,
+    *,
+    on_bad: OnBad | None = None,
+    max_bad: float | None = None,
+) -> Source:
+    """A source as it is named on the command line.
+
+    Args:
+        name: in the table of sources, or the path of a .parquet file.
+        options: `key=value`, values in YAML.
+        languages: as in `--languages`; None: all that it has.
+        on_bad, max_bad: the source's options of these names, where it has them.
+
+    Raises:
+        ConfigError: options that can't be read, or that the source doesn't take.
+        DataError: its files can't be used.
+    """
+    from visiglot.data.source import build_source, option_problems
+    from visiglot.errors import ConfigError
+    from visiglot.languages import all_languages, resolve
+
+    values = read_options(f"source {name}", options)
+    kind = name
+    if name.endswith(".parquet"):
+        kind, values = "parquet", {"path": name, **values}
+    for key, value in (("on_bad", on_bad), ("max_bad", max_bad)):
+        if value is not None and takes(kind, key):
+            values.setdefault(key, value)
+    everything = [row.code for row in all_languages()]
+    if problems := option_problems(kind, values):
+        raise ConfigError(f"source {kind}", problems, hint="Options look like task=caption")
+    codes = resolve(languages, all_codes=everything) if languages else _languages_of(kind, values) or everything
+    return build_source(kind, values, languages=codes, seed=0)
+
+
+def open_task(source: Source, task: str | None, options: Sequence[str], seed: int) -> Source:
+    """The source as a task rewrites it; itself without a task.
+
+    Raises:
+        UnknownNameError: no such task.
+        ConfigError: options that can't be read, that the task doesn't take, or that have no task to take them.
+        DataError: the source lacks a fact that the task needs.
+    """
+    from visiglot.errors import ConfigError
+
+    if task is None:
+        if options:
+            raise ConfigError("--task-option", ["there is no task to take it"], hint="Name one with --task.")
+        return source
+    from visiglot.data.tasks import tasked
+
+    return tasked(source, task, read_options(f"task {task}", options), seed)
+
+
+def read_options(where: str, options: Sequence[str]) -> dict[str, object]:
+    """Options as they are written, `key=value`, with values in YAML. Raises ConfigError."""
+    import yaml
+
+    from visiglot.errors import ConfigError
+
+    values: dict[str, object] = {}
+    problems = []
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            problems.append(f"option {option!r}: has no `key=value`")
+            continue
+        try:
+            values[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            problems.append(f"option {option!r}: its value is no YAML: {' '.join(str(error).split())}")
+    if problems:
+        raise ConfigError(where, problems, hint="Options look like task=caption")
+    return values
+
+
+def takes(kind: str, option: str) -> bool:
+    """Whether a source has an option. Raises UnknownNameError: there is no such source."""
+    import inspect
+
+    from visiglot.data.source import SOURCES
+
+    return option in inspect.signature(SOURCES.get(kind)).parameters
+
+
+def refuse_empty(source: Source, languages: str | None) -> None:
+    """Raises DataError: a source has nothing in the languages that were asked for."""
+    from visiglot.errors import DataError
+
+    if not any(len(found) for found in source.by_language.values()):
+        asked = f" in {languages}" if languages and len(source) else ""
+        raise DataError(
+            f"source {source.name} has no examples{asked}", hint="Check its path, its options and its languages."
+        )
+
+
+def _languages_of(kind: str, values: dict[str, object]) -> tuple[str, ...]:
+    """All languages of the built-in data, which wants to be asked for those it has only."""
+    if kind != "nano":
+        return ()
+    from visiglot.data.nano.build import nano_dir
+    from visiglot.data.nano.load import load_nano_once
+
+    folder = values.get("folder")
+    return load_nano_once(Path(str(folder)) if folder else nano_dir()).languages

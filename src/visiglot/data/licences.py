@@ -1,0 +1,138 @@
+"""What may be used commercially: by the licence of the texts, and by the engine that translated them.
+
+This reads what is written beside the data; it is no legal advice, and says nothing of the pictures' own licences.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from visiglot.config import DataSection, SourceSection
+from visiglot.errors import DataError
+
+_ALLOWED = re.compile(
+    r"""
+      cc0-1\.0 | cc-by(-sa)?-[1-4]\.0 | public\ domain
+    | mit | isc | unlicense | apache-2\.0 | bsd-[23]-clause | mpl-2\.0
+    | odc-by-1\.0 | odbl-1\.0 | pddl-1\.0 | cdla-permissive-[12]\.0
+    | unicode-3\.0 | unicode-dfs-2016 | ofl-1\.1
+    """,
+    re.VERBOSE,
+)
+"""SPDX identifiers, in lower case, of licences that allow commercial use and derived works."""
+
+_FORBIDDEN = re.compile(r"\bnc\b|non-?\s?commercial|\bresearch\b|\bbabelnet\b")
+"""What the names of licences say that forbid it. Any other name is unknown, which counts as forbidden too."""
+
+ENGINES = {
+    "facebook/nllb-200-distilled-600M": "CC-BY-NC-4.0",
+    "facebook/nllb-200-distilled-1.3B": "CC-BY-NC-4.0",
+    "facebook/nllb-200-1.3B": "CC-BY-NC-4.0",
+    "facebook/nllb-200-3.3B": "CC-BY-NC-4.0",
+    "google/madlad400-3b-mt": "Apache-2.0",
+    "google/madlad400-7b-mt": "Apache-2.0",
+    "google/madlad400-10b-mt": "Apache-2.0",
+    "facebook/m2m100_418M": "MIT",
+    "facebook/m2m100_1.2B": "MIT",
+}
+"""Licences of translation engines, which their output is taken to be under. One that isn't here is unknown."""
+
+_ENGINES = {alias: text for name, text in ENGINES.items() for alias in (name.lower(), name.lower().partition("/")[2])}
+
+BUILT_IN = {"nano": "Unicode-3.0 AND MIT AND CC-BY-4.0 AND CC-BY-SA-4.0"}
+"""Licences of sources that are no adapter to a file format."""
+
+BY_ROW = ("parquet",)
+"""Sources whose rows each say their licence: they are opened before anything is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A source that the asked-for licence leaves out, by its number in `data.sources`, and why."""
+
+    number: int
+    section: SourceSection
+    reason: str
+
+
+def commercial(licence: str | None, engine: str | None = None) -> bool:
+    """Whether texts of this licence, translated by this engine, may be used commercially. What is unknown may not."""
+    return objection(licence, engine) is None
+
+
+def objection(licence: str | None, engine: str | None = None) -> str | None:
+    """What speaks against commercial use; None when nothing does.
+
+    Args:
+        licence: an SPDX identifier or the words that are used for one; several joined by AND all count.
+        engine: that translated the texts, as its hub calls it.
+    """
+    if licence is None or licence.strip().lower() in ("", "unknown"):
+        return "its licence isn't stated"
+    for part in re.split(r"\s+and\s+|\s*[+;]\s*", licence.strip(), flags=re.IGNORECASE):
+        if _FORBIDDEN.search(part.lower()):
+            return f"{part} forbids commercial use"
+        if not _ALLOWED.fullmatch(part.lower()):
+            return f"it isn't known whether {part!r} allows commercial use"
+    if engine is None:
+        return None
+    of_engine = _ENGINES.get(engine.lower())
+    if of_engine is None:
+        return f"translated by {engine}, whose licence isn't known"
+    return None if commercial(of_engine) else f"translated by {engine}, which is {of_engine}"
+
+
+def section_objection(section: SourceSection) -> str | None:
+    """What speaks against using a source commercially, known without opening it.
+
+    Raises:
+        UnknownNameError: there is no such source.
+    """
+    from visiglot.data.adapter import FORMATS
+    from visiglot.data.source import SOURCES
+
+    SOURCES.get(section.type)  # fills FORMATS
+    if section.type in BY_ROW:
+        return None
+    own = section.options.get("licence")
+    if own is not None:
+        return objection(str(own))
+    format = FORMATS.get(section.type)
+    if format is None:
+        return objection(BUILT_IN.get(section.type))
+    if format.commercial is None:
+        return objection(format.licence)
+    return None if format.commercial else f"{format.licence} forbids commercial use"
+
+
+def left_out(data: DataSection) -> list[LeftOut]:
+    """The sources that `data.licence` leaves out."""
+    if data.licence == "any":
+        return []
+    found = ((number, section, section_objection(section)) for number, section in enumerate(data.sources))
+    return [LeftOut(number, section, reason) for number, section, reason in found if reason is not None]
+
+
+def permitted(data: DataSection) -> DataSection:
+    """The same data without the sources that `data.licence` leaves out.
+
+    Raises:
+        DataError: nothing is left.
+    """
+    out = left_out(data)
+    if not out:
+        return data
+    numbers = {one.number for one in out}
+    kept = tuple(section for number, section in enumerate(data.sources) if number not in numbers)
+    if not kept:
+        raise nothing_left(f"{one.section.type}: {one.reason}" for one in out)
+    return data.model_copy(update={"sources": kept})
+
+
+def nothing_left(reasons: Iterable[str]) -> DataError:
+    return DataError(
+        f"nothing is left that may be used commercially ({'; '.join(dict.fromkeys(reasons))})",
+        hint="Use data.licence=any, or name sources whose licence allows it (`licence` is an option of each).",
+    )

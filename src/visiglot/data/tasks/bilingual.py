@@ -1,0 +1,158 @@
+"""Tasks between a language and English, on translated examples: LRM-LLaVA's EP-VQA and BVQA (AAAI 2025).
+
+A translated example keeps the English originals as the facts "source.question" and "source.answer".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from visiglot.data.source import Indices, Source
+from visiglot.data.tasks.choice import ChoiceName, Halves, Place, offsets, pick
+from visiglot.data.tasks.desk import Desk
+from visiglot.data.tasks.table import TASKS, Task
+from visiglot.data.tasks.templates import PromptSet
+from visiglot.languages import ENGLISH
+from visiglot.types import Example
+
+PIVOT = "||"
+"""Stands between the English question and the answer. It is ASCII, since a line break is a space to some tokenizers."""
+
+
+def pivot_target(question: str, answer: str) -> str:
+    """An English question and an answer as EP-VQA's target, which `parse_pivot` takes apart again.
+
+    The question's white space becomes single spaces, and a PIVOT in it a single bar.
+    """
+    plain = " ".join(question.split())
+    while PIVOT in plain:
+        plain = plain.replace(PIVOT, "|")
+    return f"{plain.rstrip('|').rstrip()} {PIVOT} {answer.strip()}"
+
+
+def parse_pivot(text: str) -> tuple[str, str] | None:
+    """(English question, answer) of an EP-VQA target, or of what a model says; None where it isn't both."""
+    question, pivot, answer = (part.strip() for part in text.partition(PIVOT))
+    return (question, answer) if pivot and question and answer else None
+
+
+def original(desk: Desk, example: Example, name: str) -> str:
+    """A fact before its translation, in English. What has no letters (numbers, formulas) is the same in both.
+
+    Raises:
+        DataError: the example isn't translated, or not from English.
+    """
+    if f"source.{name}" not in example.facts:
+        text = desk.fact(example, name)
+        if not any(character.isalpha() for character in text):
+            return text
+    said = example.facts.get("source.language", ENGLISH)
+    if said != ENGLISH:
+        raise desk.error(example, f"was translated from {said}, not from {ENGLISH}")
+    text = example.facts.get(f"source.{name}", "").strip()
+    if not text:
+        raise desk.error(example, f"has no fact 'source.{name}', which the task needs: it isn't translated")
+    return text
+
+
+def translated(desk: Desk, *originals: str) -> dict[str, Indices]:
+    """The source's languages but English, whose first example must have both languages.
+
+    Raises:
+        DataError: a fact is missing, or everything is English.
+    """
+    languages = desk.languages(("question", "answer"), lambda code: code != ENGLISH and desk.has_prompts(code))
+    for indices in list(languages.values())[:1]:
+        for name in originals:
+            original(desk, desk.source[int(indices[0])], name)
+    return languages
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """EP-VQA: a question in a language; first its English wording, then the answer in the language."""
+
+    desk: Desk
+    by_language: Mapping[str, Indices]
+
+    def write(self, index: int) -> Example:
+        example, place = self.desk.read(index)
+        english = original(self.desk, example, "question")
+        templates = self.desk.templates(example, place.language)
+        template = templates[self.desk.pick(place, len(templates), "template")]
+        values = self.desk.values(place.language, {"question": self.desk.fact(example, "question")})
+        return self.desk.written(example, template, values, pivot_target(english, self.desk.fact(example, "answer")))
+
+
+@dataclass(frozen=True)
+class Bilingual:
+    """BVQA: question in a language and answer in English, or the other way round, half of each language each way."""
+
+    desk: Desk
+    translations: Mapping[str, Indices]
+
+    @cached_property
+    def halves(self) -> Halves:
+        return Halves(self.desk.key("halves"))
+
+    @cached_property
+    def by_language(self) -> Mapping[str, Indices]:
+        """By the language of the answer, which follows from an example's place alone."""
+        found: dict[str, Indices] = {}
+        english = []
+        for code, indices in self.translations.items():
+            to_english = self.halves.sides(len(indices))
+            english.append(indices[to_english])
+            if not to_english.all():
+                found[code] = indices[~to_english]
+        joined = np.sort(np.concatenate(english)) if english else np.zeros(0, dtype=np.int32)
+        return {ENGLISH: joined, **found} if len(joined) else found
+
+    @cached_property
+    def _offsets(self) -> Mapping[tuple[str, bool], int]:
+        """Where each part's rotation of templates begins, so that they are even over all answers of a language."""
+        return offsets(
+            ((code, to_english), ENGLISH if to_english else code, self.halves.count(len(indices), to_english))
+            for code, indices in self.translations.items()
+            for to_english in (True, False)
+        )
+
+    def write(self, index: int) -> Example:
+        desk = self.desk
+        example, place = desk.read(index)
+        if place.language not in self.translations:
+            raise desk.error(example, f"is in {place.language}, and has no other language beside it")
+        to_english = self.halves.side(place)
+        if to_english:
+            asked, answered = place.language, ENGLISH
+            question, answer = desk.fact(example, "question"), original(desk, example, "answer")
+        else:
+            asked, answered = ENGLISH, place.language
+            question, answer = original(desk, example, "question"), desk.fact(example, "answer")
+        templates = desk.templates(example, asked)
+        at = self._pick(place, to_english, len(templates))
+        values = desk.values(answered, {"question": question})
+        return desk.written(example, templates[at], values, answer, language=answered)
+
+    def _pick(self, place: Place, to_english: bool, count: int) -> int:
+        size, code = self.halves.count(place.size, to_english), place.language
+        key = self.desk.key(code, to_english, "template")
+        return pick(count, place.rank // 2, size, self.desk.choice, key, self._offsets[code, to_english])
+
+
+@TASKS.register("ep-vqa")
+def ep_vqa(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
+    """LRM-LLaVA's EP-VQA: the question is turned into English first, then answered in its own language."""
+    desk = Desk(source, "ep-vqa", seed, prompts, choice)
+    return Pivot(desk, translated(desk, "question"))
+
+
+@TASKS.register("bvqa")
+def bvqa(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
+    """LRM-LLaVA's BVQA: question in one language, answer in another, one of them English."""
+    desk = Desk(source, "bvqa", seed, prompts, choice)
+    return Bilingual(desk, translated(desk, "question", "answer"))

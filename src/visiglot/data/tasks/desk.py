@@ -1,0 +1,142 @@
+"""What all tasks write with: the facts of an example, the words for a language, the choice among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from visiglot.data.source import Indices, Source
+from visiglot.data.tasks.choice import ChoiceName, Place, Places, key_of, pick
+from visiglot.data.tasks.templates import PromptSet, Templates, fill_prompt, load_templates
+from visiglot.errors import DataError
+from visiglot.languages import language as find_language
+from visiglot.types import Example, Message
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A task's place of work.
+
+    Args:
+        source: what is rewritten.
+        task: its name in the table.
+        seed: of all that is chosen.
+        prompts: in English, in the question's language itself (languages without such words are left out), or both.
+        choice: of templates.
+    """
+
+    source: Source
+    task: str
+    seed: int
+    prompts: PromptSet = "english"
+    choice: ChoiceName = "rotation"
+
+    @property
+    def words(self) -> Templates:
+        return load_templates()[self.task]
+
+    @cached_property
+    def places(self) -> Places:
+        return Places(self.source.by_language)
+
+    def has_prompts(self, code: str) -> bool:
+        """Whether there are prompts for a question in a language."""
+        return bool(self.words.prompts(code, self.prompts))
+
+    def templates(self, example: Example, code: str) -> Sequence[str]:
+        """The prompts for a question in a language. Raises DataError: there are none."""
+        found = self.words.prompts(code, self.prompts)
+        if not found:
+            raise self.error(example, f"the task has no prompts in {code} (prompts: {self.prompts})")
+        return found
+
+    def languages(self, needs: Sequence[str], usable: Callable[[str], bool] | None = None) -> dict[str, Indices]:
+        """The source's languages that the task can be set in.
+
+        Args:
+            needs: facts that each example must have; the first one is looked at.
+            usable: whether the task can be set in a language; default: whether there are prompts.
+
+        Raises:
+            DataError: a fact is missing, or no language is left.
+        """
+        usable = usable or self.has_prompts
+        found = {code: indices for code, indices in self.source.by_language.items() if len(indices)}
+        left = {code: indices for code, indices in found.items() if usable(code)}
+        if found and not left:
+            raise DataError(
+                f"{self.source.name}: task {self.task} can't be set in {', '.join(found)}, which is all there is",
+                hint="docs/data.md says which languages each task has words for, and which tasks need translations.",
+            )
+        for indices in list(left.values())[:1]:
+            example = self.source[int(indices[0])]
+            for name in needs:
+                self.fact(example, name)
+        return left
+
+    def read(self, index: int) -> tuple[Example, Place]:
+        """The source's example `index` and its place.
+
+        Raises:
+            DataError: it isn't among those of the languages that were asked for.
+        """
+        example = self.source[index]
+        place = self.places.find(example.language, index)
+        if place is None:
+            raise self.error(example, f"is in {example.language}, which the source wasn't opened for")
+        return example, place
+
+    def fact(self, example: Example, name: str) -> str:
+        """A fact, in the example's language.
+
+        Raises:
+            DataError: the example lacks it, it is empty, or it says that it is in another language.
+        """
+        text = example.facts.get(name, "").strip()
+        if not text:
+            known = ", ".join(example.facts) or "no facts"
+            raise self.error(example, f"has no fact {name!r}, which the task needs; it has {known}")
+        said = example.facts.get(f"{name}.language", example.language)
+        if said != example.language:
+            raise self.error(example, f"is in {example.language}, but its {name} is in {said}")
+        return text
+
+    def pick(self, place: Place, count: int, *what: object) -> int:
+        """One of `count` things for an example, by its place among those of its language; `what` names the choice."""
+        return pick(count, place.rank, place.size, self.choice, self.key(place.language, *what))
+
+    def key(self, *what: object) -> int:
+        """64 bits of the seed, the task and `what`."""
+        return key_of(self.seed, self.task, *what)
+
+    def values(self, answer_language: str, facts: Mapping[str, str]) -> dict[str, str]:
+        """The fields of a prompt: facts, the language's English name, its words for yes and no if there are any."""
+        row = find_language(answer_language)
+        decided = {word: row.literals[word] for word in ("yes", "no") if word in row.literals}
+        return {**decided, **facts, "language": row.name}
+
+    def written(
+        self, example: Example, template: str, values: Mapping[str, str], answer: str, *, language: str | None = None
+    ) -> Example:
+        """The example with a prompt and an answer instead of its turns.
+
+        Args:
+            language: of the answer, where it isn't the example's.
+        """
+        return replace(
+            example,
+            messages=(
+                Message("user", fill_prompt(template, values, len(example.images))),
+                Message("assistant", (answer,)),
+            ),
+            language=language or example.language,
+            references=example.references if answer in example.references else (answer,),
+            task=self.task,
+        )
+
+    def error(self, example: Example, what: str) -> DataError:
+        return DataError(
+            f"{self.source.name}, example {example.id}, task {self.task}: {what}",
+            hint="Take another task or another source; docs/data.md lists the facts that each task needs.",
+        )

@@ -1,0 +1,104 @@
+"""Tasks that give some facts of an example and ask for another one, all in one language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from visiglot.data.source import Indices, Source
+from visiglot.data.tasks.choice import ChoiceName
+from visiglot.data.tasks.desk import Desk
+from visiglot.data.tasks.table import TASKS, Task
+from visiglot.data.tasks.templates import PromptSet, fill
+from visiglot.types import Example
+
+
+@dataclass(frozen=True)
+class FactTask:
+    """A prompt with the facts in `given`, answered by the fact `asked`."""
+
+    desk: Desk
+    by_language: Mapping[str, Indices]
+    given: tuple[str, ...]
+    asked: str
+
+    def write(self, index: int) -> Example:
+        example, place = self.desk.read(index)
+        templates = self.desk.templates(example, place.language)
+        template = templates[self.desk.pick(place, len(templates), "template")]
+        facts = {name: self.desk.fact(example, name) for name in self.given}
+        values = self.desk.values(place.language, facts)
+        return self.desk.written(example, template, values, self.desk.fact(example, self.asked))
+
+
+@dataclass(frozen=True)
+class Rationale:
+    """A question, answered with the reason: each form of the prompt with each form of the answer equally often."""
+
+    desk: Desk
+    by_language: Mapping[str, Indices]
+
+    def write(self, index: int) -> Example:
+        example, place = self.desk.read(index)
+        templates = self.desk.templates(example, place.language)
+        forms = self.desk.words.forms(place.language)
+        at, turn = self._pair(
+            len(templates), len(forms), self.desk.pick(place, len(templates) * len(forms), "template")
+        )
+        facts = {name: self.desk.fact(example, name) for name in ("question", "answer", "rationale")}
+        values = self.desk.values(place.language, facts)
+        return self.desk.written(example, templates[at], values, fill(forms[turn], facts))
+
+    @staticmethod
+    def _pair(prompts: int, answers: int, number: int) -> tuple[int, int]:
+        """One of all pairs by number, so that neighbours differ in both."""
+        return number % prompts, (number + number // prompts) % answers
+
+
+def fact_task(desk: Desk, given: Sequence[str], asked: str) -> Task:
+    return FactTask(desk, desk.languages((*given, asked)), tuple(given), asked)
+
+
+@TASKS.register("caption")
+def caption(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
+    """The picture's caption."""
+    return fact_task(Desk(source, "caption", seed, prompts, choice), (), "caption")
+
+
+@TASKS.register("vqa")
+def vqa(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
+    """A question, answered in a word or two."""
+    return fact_task(Desk(source, "vqa", seed, prompts, choice), ("question",), "answer")
+
+
+@TASKS.register("vqg")
+def vqg(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
+    """The question to an answer; the language that is named is the question's."""
+    return fact_task(Desk(source, "vqg", seed, prompts, choice), ("answer",), "question")
+
+
+@TASKS.register("explanation")
+def explanation(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
+    """The reason for the answer to a question."""
+    return fact_task(Desk(source, "explanation", seed, prompts, choice), ("question", "answer"), "rationale")
+
+
+@TASKS.register("rationale")
+def rationale(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
+    """A question, answered with the reason, in as many forms as there are of either."""
+    desk = Desk(source, "rationale", seed, prompts, choice)
+    return Rationale(desk, desk.languages(("question", "answer", "rationale")))
+
+
+@TASKS.register("imagenet-name")
+def imagenet_name(
+    *, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation"
+) -> Task:
+    """The name of what is shown."""
+    return fact_task(Desk(source, "imagenet-name", seed, prompts, choice), (), "label")
+
+
+@TASKS.register("mvqa")
+def mvqa(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
+    """LRM-LLaVA's MVQA: question and answer in one language, the answer of any length."""
+    return fact_task(Desk(source, "mvqa", seed, prompts, choice), ("question",), "answer")
