@@ -20,7 +20,7 @@ for _name, _row in re.findall(r"^\| `([a-z0-9_-]+)` \| (.*) \|$", PAGE, re.MULTI
     ROWS[_name].append(_row)  # a format and a task may have the same name
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES.names() if name not in ("nano", "drawn")])
+@pytest.mark.parametrize("name", [*(name for name in SOURCES.names() if name in FORMATS), "parquet"])
 def test_a_source_has_a_row(name: str) -> None:
     assert name in ROWS
 
