@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Role = Literal["system", "user", "assistant"]
 Layout = Literal["causal", "seq2seq"]
+OnBad = Literal["error", "skip"]
+"""What a row or a picture that can't be used does: end the work, or be left out and counted."""
 
 IGNORE = -100
 """The label of a token that isn't supervised (PyTorch's and transformers' convention)."""

@@ -20,6 +20,11 @@ def say(line: str = "") -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def counted(number: int, what: str) -> str:
+    """`1 row`, `1,234 rows`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def stdout() -> Console:
     """For tables: as wide as the terminal, or WIDTH where there is none to fit."""
     from rich.console import Console

@@ -42,6 +42,9 @@ def spoken() -> Iterator[None]:
         warnings.simplefilter("always", Notice)
         try:
             yield
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # typer's, of an option that is one of some
+            raise
         except VisiglotError as error:
             print(paragraph(error), file=sys.stderr)
             raise typer.Exit(USER_ERROR) from error

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from visiglot.errors import UnknownNameError
+from visiglot.types import OnBad
 
 Mode = Literal["full", "lora", "frozen"]
 
@@ -320,7 +321,7 @@ class TrainSection(Section):
     log_every: int = Field(10, ge=1)
     save_every: int = Field(200, ge=1, description="steps between checkpoints")
     keep: int = Field(2, ge=1, description="newest checkpoints kept in each run")
-    on_bad: Literal["error", "skip"] = Field(
+    on_bad: OnBad = Field(
         "error", description="what a row or a picture that can't be read does: stop the run, or be left out and counted"
     )
     max_bad: float = Field(

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -20,9 +20,7 @@ from visiglot.data.rows import Row, Rows
 from visiglot.data.source import SOURCES, Source
 from visiglot.errors import DataError
 from visiglot.languages import ENGLISH, language
-from visiglot.types import Example, ImageRef, ImageSlot, Message, Provenance
-
-OnBad = Literal["error", "skip"]
+from visiglot.types import Example, ImageRef, ImageSlot, Message, OnBad, Provenance
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -158,40 +156,44 @@ class Format:
     Args:
         title: of the data set or the format.
         licence: of its texts, as its authors state it; None: the user must say it.
-        commercial: whether that licence allows commercial use; None: the authors don't say.
         about: one sentence.
+        own_languages: whether its rows say their languages themselves.
     """
 
     name: str
     title: str
     licence: str | None
-    commercial: bool | None
     about: str
+    own_languages: bool = False
 
 
 FORMATS: dict[str, Format] = {}
 """What `adapter` has put into the table of sources, by name."""
 
 
+COMMON = {
+    "name": "what tables and messages call it; else the format's name",
+    "licence": "of its texts, where it isn't the format's own",
+    "language": "of the texts, where the format doesn't say it; else English",
+    "on_bad": "a row that can't be used ends it, or is left out and counted",
+    "max_bad": "share of the rows that skip may leave out before it gives up",
+}
+"""Options of every format, and what they say."""
+
+
 def adapter(
-    name: str, *, title: str, licence: str | None, commercial: bool | None, version: int = 1
+    name: str, *, title: str, licence: str | None, own_languages: bool = False, version: int = 1
 ) -> Callable[[Callable[..., Reading]], Callable[..., Reading]]:
     """Put a format into the table of sources.
 
     The function below takes an Origin and its own options, which are keyword arguments: files and folders as Path,
-    names as Literal. Each source also takes
-
-        name: what tables and messages call it; default: the format's name.
-        licence: of the texts, where it isn't the format's own.
-        language: of the texts, where the format doesn't say it; default English.
-        on_bad: "error", or "skip" to leave bad rows out and count them.
-        max_bad: share of bad rows at which "skip" gives up.
+    names as Literal. Each source also takes those in COMMON.
 
     Args:
         name: in the table.
         title: of the data set or the format.
         licence: its texts' licence; None where it depends on the file.
-        commercial: whether that allows commercial use.
+        own_languages: whether rows say their languages, in whatever way; else all are in the option's or in English.
         version: raised when the same file gives other examples than before, so that old indexes are made anew.
     """
 
@@ -247,7 +249,7 @@ def adapter(
             "return": Source,
         }
         build.__doc__ = function.__doc__
-        FORMATS[name] = Format(name, title, licence, commercial, (function.__doc__ or "").partition("\n")[0])
+        FORMATS[name] = Format(name, title, licence, (function.__doc__ or "").partition("\n")[0], own_languages)
         SOURCES.add(name, build)
         return function
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,10 @@ from visiglot.errors import DataError
 
 DONE = "done"
 """The file that an index is whole with."""
+
+PARTIAL = ".partial"
+STALE = 24 * 3600
+"""Seconds after which a partial index is nobody's."""
 
 
 def index_folder(what: str, files: Sequence[Path], identity: Mapping[str, Any], build: Callable[[Path], None]) -> Path:
@@ -35,10 +42,11 @@ def index_folder(what: str, files: Sequence[Path], identity: Mapping[str, Any], 
     folder = cache_dir() / "index" / _key(files, identity)
     if (folder / DONE).is_file():
         return folder
-    part = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
+    part = folder
     try:
-        shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(folder.parent)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=PARTIAL, dir=folder.parent))
         build(part)
         (part / DONE).touch()
         try:
@@ -52,8 +60,17 @@ def index_folder(what: str, files: Sequence[Path], identity: Mapping[str, Any], 
             hint="Free some space, or name another cache in VISIGLOT_CACHE.",
         ) from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if part != folder:
+            shutil.rmtree(part, ignore_errors=True)
     return folder
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what builds that were killed have left, a day later."""
+    for left in folder.glob(f".*{PARTIAL}"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def mapped(path: Path, kind: Any) -> NDArray[Any]:

@@ -18,21 +18,24 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 
-from visiglot.data.adapter import OnBad, Reading
+from visiglot.data.adapter import Reading
 from visiglot.data.index_files import index_folder, mapped
-from visiglot.data.ledger import Ledger
+from visiglot.data.ledger import BAD_ROW
 from visiglot.data.progress import Progress
 from visiglot.data.rows import Place, Row
 from visiglot.data.source import Indices
 from visiglot.errors import DataError, VisiglotError
-from visiglot.types import Example
+from visiglot.types import Example, OnBad
 
 FORMAT = 1
 """Raised when the files of an index mean something else than before."""
+
+GIVEN_UP = 1000
+"""Rows of which none can be used, after which the rest isn't tried if so many may not be left out."""
 
 CHUNK = 2**16
 """Examples whose numbers are held in memory before they are written."""
@@ -122,7 +125,9 @@ class _Builder:
         self.reading = reading
         self.folder = folder
         self.on_bad = on_bad
-        self.ledger = Ledger(folder / "bad.jsonl", max_bad)
+        self.max_bad = max_bad
+        self.rows = self.bad = 0
+        self.first_bad = ""
         self.codes: dict[str, int] = {}
         self.counts: list[int] = []
 
@@ -132,32 +137,33 @@ class _Builder:
             (self.folder / "rows.i32").open("wb") as rows,
             (self.folder / "within.i16").open("wb") as within,
             (self.folder / "languages.i16").open("wb") as languages,
+            (self.folder / "bad.jsonl").open("w", encoding="utf-8") as ledger,
         ):
-            self._scan(places, rows, within, languages)
+            self._scan((places, rows, within, languages), ledger)
+        self._judge()
         starts = np.cumsum([0, *self.counts]).tolist()
         self._sort(starts)
         (self.folder / "languages.i16").unlink()
         about = {
             "languages": {code: [starts[n], starts[n + 1]] for code, n in self.codes.items()},
-            "rows": self.ledger.seen,
-            "bad": dict(self.ledger.reasons),
+            "rows": self.rows,
+            "bad": {BAD_ROW: self.bad} if self.bad else {},
         }
         (self.folder / "index.json").write_text(json.dumps(about), encoding="utf-8")
 
-    def _scan(self, places: BinaryIO, rows: BinaryIO, within: BinaryIO, languages: BinaryIO) -> None:
-        """Note every example; rows that are left out keep no place."""
+    def _scan(self, files: Sequence[BinaryIO], ledger: TextIO) -> None:
+        """Note every example; rows that are left out keep no place, but have a line in the ledger."""
         kept = 0
         held: tuple[list[Any], ...] = ([], [], [], [])
         progress = Progress(f"{self.name}: going through {self.reading.rows.files[0]}", "rows")
 
         def flush() -> None:
-            files, kinds = (places, rows, within, languages), (np.int64, np.int32, np.int16, np.int16)
-            for values, file, kind in zip(held, files, kinds, strict=True):
+            for values, file, kind in zip(held, files, (np.int64, np.int32, np.int16, np.int16), strict=True):
                 file.write(np.array(values, dtype=kind).tobytes())
                 values.clear()
 
         for place, row in self.reading.rows.scan():
-            self.ledger.count(1)
+            self.rows += 1
             progress.advance()
             try:
                 if isinstance(row, DataError):
@@ -166,7 +172,7 @@ class _Builder:
             except VisiglotError as error:
                 if self.on_bad == "error":
                     raise
-                self.ledger.skip(_start_of(error), "bad row", error.message)
+                self._leave_out(error, ledger)
                 continue
             if not examples:
                 continue
@@ -180,6 +186,23 @@ class _Builder:
                 flush()
         flush()
         progress.done()
+
+    def _leave_out(self, error: VisiglotError, ledger: TextIO) -> None:
+        self.bad += 1
+        self.first_bad = self.first_bad or error.message
+        line = {"id": _start_of(error), "reason": BAD_ROW, "detail": error.message}
+        ledger.write(f"{json.dumps(line)}\n")
+        if self.bad == self.rows == GIVEN_UP:
+            self._judge()
+
+    def _judge(self) -> None:
+        """Raises DataError: too many rows were left out, of all that there are or of very many at the start."""
+        if self.bad > self.max_bad * self.rows:
+            raise DataError(
+                f"{self.bad:,} of {self.rows:,} rows of {self.name} can't be used, more than the allowed "
+                f"{self.max_bad:.1%}; the first: {self.first_bad}",
+                hint="`visiglot data check` lists them. Mend them, or raise max_bad.",
+            )
 
     def _number_of(self, code: str) -> int:
         number = self.codes.get(code)

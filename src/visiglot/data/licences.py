@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from visiglot.config import DataSection, SourceSection
 from visiglot.errors import DataError
 
-_ALLOWED = re.compile(
-    r"""
-      cc0-1\.0 | cc-by(-sa)?-[1-4]\.0 | public\ domain
-    | mit | isc | unlicense | apache-2\.0 | bsd-[23]-clause | mpl-2\.0
-    | odc-by-1\.0 | odbl-1\.0 | pddl-1\.0 | cdla-permissive-[12]\.0
-    | unicode-3\.0 | unicode-dfs-2016 | ofl-1\.1
-    """,
-    re.VERBOSE,
+ALLOWED = (
+    "CC0-1.0",
+    *(f"CC-BY{alike}-{version}.0" for alike in ("", "-SA") for version in (1, 2, 3, 4)),
+    *("public domain", "MIT", "ISC", "Unlicense", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MPL-2.0"),
+    *("ODC-By-1.0", "ODbL-1.0", "PDDL-1.0", "CDLA-Permissive-1.0", "CDLA-Permissive-2.0"),
+    *("Unicode-3.0", "Unicode-DFS-2016", "OFL-1.1"),
 )
-"""SPDX identifiers, in lower case, of licences that allow commercial use and derived works."""
+"""SPDX identifiers of licences that allow commercial use and derived works."""
+
+_ALLOWED = frozenset(name.lower() for name in ALLOWED)
 
 _FORBIDDEN = re.compile(r"\bnc\b|non-?\s?commercial|\bresearch\b|\bbabelnet\b")
 """What the names of licences say that forbid it. Any other name is unknown, which counts as forbidden too."""
@@ -36,6 +36,13 @@ ENGINES = {
     "google/madlad400-10b-mt": "Apache-2.0",
     "facebook/m2m100_418M": "MIT",
     "facebook/m2m100_1.2B": "MIT",
+    "Helsinki-NLP/opus-mt-en-de": "CC-BY-4.0",
+    "Helsinki-NLP/opus-mt-en-fr": "Apache-2.0",
+    "Helsinki-NLP/opus-mt-en-mul": "Apache-2.0",
+    "Helsinki-NLP/opus-mt-en-nl": "Apache-2.0",
+    "Helsinki-NLP/opus-mt-fr-en": "Apache-2.0",
+    "Helsinki-NLP/opus-mt-mul-en": "Apache-2.0",
+    "Helsinki-NLP/opus-mt-nl-en": "Apache-2.0",
 }
 """Licences of translation engines, which their output is taken to be under. One that isn't here is unknown."""
 
@@ -57,6 +64,15 @@ class LeftOut:
     reason: str
 
 
+def engine_licence(engine: str) -> str | None:
+    """The licence that an engine's output is taken to be under; None where it isn't known.
+
+    Args:
+        engine: as its hub calls it, with or without the owner.
+    """
+    return _ENGINES.get(engine.lower())
+
+
 def commercial(licence: str | None, engine: str | None = None) -> bool:
     """Whether texts of this licence, translated by this engine, may be used commercially. What is unknown may not."""
     return objection(licence, engine) is None
@@ -74,14 +90,41 @@ def objection(licence: str | None, engine: str | None = None) -> str | None:
     for part in re.split(r"\s+and\s+|\s*[+;]\s*", licence.strip(), flags=re.IGNORECASE):
         if _FORBIDDEN.search(part.lower()):
             return f"{part} forbids commercial use"
-        if not _ALLOWED.fullmatch(part.lower()):
-            return f"it isn't known whether {part!r} allows commercial use"
+        if part.lower() not in _ALLOWED:
+            return f"it isn't known whether {part!r} allows commercial use{_advice(part)}"
     if engine is None:
         return None
-    of_engine = _ENGINES.get(engine.lower())
+    of_engine = engine_licence(engine)
     if of_engine is None:
         return f"translated by {engine}, whose licence isn't known"
     return None if commercial(of_engine) else f"translated by {engine}, which is {of_engine}"
+
+
+def _advice(part: str) -> str:
+    """What to write where a licence that allows it may be meant; "" where none comes to mind."""
+    choices = [name for name in map(_meant, re.split(r"\s+or\s+", part, flags=re.IGNORECASE)) if name is not None]
+    if not choices:
+        return ""
+    single = not re.search(r"\sor\s", part, flags=re.IGNORECASE)
+    return f" (if it is {choices[0]}, write that)" if single else f" (write the one that you use: {choices[0]})"
+
+
+def _meant(words: str) -> str | None:
+    """The name of the table that only differs in what stands between, "licence" or a missing ".0"."""
+    plain = _plain(words)
+    return next((_PLAIN[found] for found in (_USUAL.get(plain, plain), f"{plain}0") if found in _PLAIN), None)
+
+
+def _plain(words: str) -> str:
+    """What names share that mean one licence: `The CC BY-SA 4.0 licence` -> `ccbysa40`."""
+    text = words.lower().replace("creative commons", "cc").replace("attribution", "by").replace("sharealike", "sa")
+    return re.sub(r"\b(the|licen[cs]e|version|international)\b|\bv(?=\d)|[\W_]", "", text)
+
+
+_PLAIN = {_plain(name): name for name in ALLOWED}
+
+_USUAL = {"cc0": "cc010", "apache": "apache20", "odbl": "odbl10", "odcby": "odcby10"}
+"""Names without their number, where there is one only that is in use."""
 
 
 def section_objection(section: SourceSection) -> str | None:
@@ -100,11 +143,7 @@ def section_objection(section: SourceSection) -> str | None:
     if own is not None:
         return objection(str(own))
     format = FORMATS.get(section.type)
-    if format is None:
-        return objection(BUILT_IN.get(section.type))
-    if format.commercial is None:
-        return objection(format.licence)
-    return None if format.commercial else f"{format.licence} forbids commercial use"
+    return objection(BUILT_IN.get(section.type) if format is None else format.licence)
 
 
 def left_out(data: DataSection) -> list[LeftOut]:

@@ -6,19 +6,20 @@ A source whose files aren't there counts with the number of examples that the re
 from __future__ import annotations
 
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from visiglot.config import DataSection, SourceSection
+from visiglot.data.adapter import FORMATS
 from visiglot.data.allocation import allocate
 from visiglot.data.licences import LeftOut, left_out, permitted
 from visiglot.data.mixture import plan_draws, refuse_empty, unique
 from visiglot.data.opening import allocation_of, asked_of, awaits_translation, open_raw, rows_left_out, with_task
 from visiglot.data.source import SOURCES
 from visiglot.errors import DataError
-from visiglot.languages import ENGLISH
+from visiglot.languages import ENGLISH, language
 
 ITS_OWN = ""
 """In place of a language: those of a source that isn't there and has languages of its own."""
@@ -96,7 +97,7 @@ def _plan_source(section: SourceSection, data: DataSection, seed: int) -> Source
     except DataError:
         if section.examples is None or not missing_files(section):
             raise
-        own = {codes[0] if len(codes) == 1 else ITS_OWN: section.examples}
+        own = {_unopened_language(section, codes): section.examples}
         counts = allocate(allocation_of(section, data), section.examples, codes) if waits else own
         return SourcePlan(label(section), section, False, waits, section.examples, counts)
     refuse_empty(source.name, source, [ENGLISH, *codes] if waits else codes)
@@ -107,6 +108,18 @@ def _plan_source(section: SourceSection, data: DataSection, seed: int) -> Source
         shared = allocate(allocation_of(section, data), english, codes)
         counts = {code: shared[code] + (count if code != ENGLISH else 0) for code, count in counts.items()}
     return SourcePlan(source.name, section, True, waits, examples, counts, rows_left_out(raw))
+
+
+def _unopened_language(section: SourceSection, codes: Sequence[str]) -> str:
+    """In which of the languages asked for a source's examples are, as far as it is known without its files."""
+    if len(codes) == 1:
+        return codes[0]
+    format, stated = FORMATS.get(section.type), section.options.get("language")
+    by_row = format is None or format.own_languages
+    if section.options.get("language_column") or (by_row and not stated):
+        return ITS_OWN
+    code = language(str(stated)).code if stated else ENGLISH
+    return code if code in codes else ITS_OWN
 
 
 def missing_files(section: SourceSection) -> list[Path]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visiglot.data.adapter import OnBad
 from visiglot.data.inspect import CHUNK
 from visiglot.data.ledger import BAD_PICTURE, BAD_ROW, Ledger
 from visiglot.data.looking import Looker
@@ -20,7 +19,7 @@ from visiglot.data.source import Source
 from visiglot.errors import DataError, ImageError
 from visiglot.files import write_text
 from visiglot.images import in_memory
-from visiglot.types import Example
+from visiglot.types import Example, OnBad
 
 
 @dataclass(frozen=True, slots=True)

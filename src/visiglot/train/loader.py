@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -18,12 +18,10 @@ from visiglot.data.ledger import BAD_PICTURE, Ledger
 from visiglot.errors import DataError, ImageError, TrainingError
 from visiglot.train.feed import Feed, split_rows, upright
 from visiglot.train.objectives import Objective
-from visiglot.types import Batch, Sample
+from visiglot.types import Batch, OnBad, Sample
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-OnBad = Literal["error", "skip"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,10 +25,10 @@ from visiglot.errors import ImageError, TrainingError
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.train.costs import Cost, Costs
 from visiglot.train.feed import Feed, to_device
-from visiglot.train.loader import OnBad, unreadable
+from visiglot.train.loader import unreadable
 from visiglot.train.objectives import Objective, ObjectiveLoss
 from visiglot.train.pictures import Pictures
-from visiglot.types import Batch, PromptSpec, Sample
+from visiglot.types import Batch, OnBad, PromptSpec, Sample
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -91,6 +91,35 @@ class TestCheck:
         assert "  101: picture cut.png: broken PNG: image file is truncated" in lines
         assert lines[-1] == "6 examples looked at, 5 can't be used"
 
+    def test_most_rows_may_be_bad(self, run: Run, captions: Captions) -> None:
+        result = run("data", "check", *captions(GOOD[0], *[("b.png", " ")] * 9))
+        assert result.exit_code == 1
+        assert result.stdout.startswith("coco-captions: 1 example in 1 language\n")
+        assert result.stdout.splitlines()[-1] == "1 example looked at, 0 can't be used, 9 rows left out"
+
+    def test_a_file_without_a_good_row_says_what_is_wrong_with_the_first(self, run: Run, captions: Captions) -> None:
+        result = run("data", "check", *captions(("a.png", " "), ("b.png", " ")))
+        assert result.exit_code == 2
+        assert "has no examples: 2 of 2 rows can't be used; the first: " in result.stderr
+        assert "captions.json, line 5, field `caption`: is empty" in result.stderr
+
+    @pytest.mark.parametrize(("name", "kind"), [("foo.json", "llava"), ("d/0.tar", "webdataset"), ("data/x", "llava")])
+    def test_a_path_in_place_of_a_source_says_how_to_name_one(self, run: Run, name: str, kind: str) -> None:
+        result = run("data", "check", name)
+        assert result.exit_code == 2
+        assert f"Name its format: `visiglot data check {kind} path={name}`; `visiglot data ls` lists" in result.stderr
+
+    @pytest.mark.parametrize(
+        ("words", "option"),
+        [(("gqa", "path"), "path"), (("gqa", "path=a", "imges=b"), "path"), (("imagenet", "a"), "images")],
+    )
+    def test_options_are_explained_with_one_that_the_source_has(
+        self, run: Run, words: tuple[str, ...], option: str
+    ) -> None:
+        result = run("data", "check", *words)
+        assert result.exit_code == 2
+        assert f"Options look like {option}=…; `visiglot data ls {words[0]}` lists them." in result.stderr
+
     def test_what_is_there_twice_is_told_apart(self, run: Run, captions: Captions) -> None:
         rows = [("a.png", "a circle"), ("same.png", "a circle"), ("b.png", "a circle"), ("a.png", "another")]
         lines = run("data", "check", *captions(*rows)).stdout.splitlines()
@@ -126,25 +155,30 @@ class TestCheck:
         assert (told["examples"], told["looked_at"]) == (40, 4)
         printed = run("data", "check", *source, "--limit", 4).stdout
         assert "looked at       4 of 40, spread evenly" in printed
+        assert printed.splitlines()[-1] == "4 of 40 examples looked at, 0 can't be used"
         assert json.loads(run("data", "check", *source, "--all", "--json").stdout)["looked_at"] == 40
         assert run("data", "check", *source, "--all", "--limit", 4).exit_code == 2
 
-    def test_a_bad_row_ends_it_with_its_place(self, run: Run, captions: Captions) -> None:
-        result = run("data", "check", *captions(*GOOD, ("b.png", " ")))
+    def test_a_bad_row_ends_it_with_its_place_only_when_that_is_asked_for(self, run: Run, captions: Captions) -> None:
+        source = captions(*GOOD, ("b.png", " "))
+        result = run("data", "check", *source, "--on-bad", "error")
         assert result.exit_code == 2
         assert "captions.json, line 8, field `caption`: is empty" in result.stderr
         assert result.stdout == ""
+        assert run("data", "check", *source, "--max-bad", "0.1").exit_code == 2
+        assert run("data", "check", *source).exit_code == 1
 
-    def test_bad_rows_that_are_skipped_are_shown_from_their_ledger(self, run: Run, captions: Captions) -> None:
+    def test_bad_rows_are_shown_from_their_ledger(self, run: Run, captions: Captions) -> None:
         source = captions(*GOOD, ("b.png", " "))
-        result = run("data", "check", *source, "--on-bad", "skip", "--max-bad", "0.5")
-        assert result.exit_code == 0
+        result = run("data", "check", *source)
+        assert result.exit_code == 1
         lines = result.stdout.splitlines()
+        assert lines[-1] == "3 examples looked at, 0 can't be used, 1 row left out"
         assert lines[2].startswith("left out        1 of 4 rows (25.00%), ")
         assert lines[3].endswith("captions.json, line 8, field `caption`: is empty")
         ledger = Path(lines[2].rpartition(", ")[2])
         assert json.loads(ledger.read_text(encoding="utf-8"))["reason"] == "bad row"
-        told = json.loads(run("data", "check", *source, "on_bad=skip", "max_bad=0.5", "--json").stdout)
+        told = json.loads(run("data", "check", *source, "--json").stdout)
         assert told["rows_left_out"]["reasons"] == {"bad row": 1}
         assert told["rows_left_out"]["share"] == 0.25
 
@@ -274,7 +308,7 @@ class TestWrite:
     ) -> None:
         source = captions(*GOOD, ("gone.png", "a ghost"), ("b.png", " "), ("cut.png", "a bar"))
         out = tmp_path / "set.parquet"
-        result = run("data", "write", *source, "--out", out, "--on-bad", "skip")
+        result = run("data", "write", *source, "--out", out, "--on-bad", "skip", "--max-bad", 0.5)
         assert result.exit_code == 0, result.output
         ledger = tmp_path / "set.bad.jsonl"
         assert result.stdout.splitlines()[:4] == [

@@ -83,6 +83,7 @@ def test_mine_writes_neighbours_that_fit_the_source(run: Run, captions: list[str
         "  rank 45: 0",
         str(out),
     ]
+    assert "no example has a neighbour at rank 45; eng_Latn, the largest language, has 48 captions" in result.stderr
     options = dict(option.split("=") for option in captions[1:])
     source = build_source("coco-captions", options, languages=["eng_Latn"], seed=0)
     neighbours = Neighbours(out)
@@ -93,6 +94,12 @@ def test_mine_writes_neighbours_that_fit_the_source(run: Run, captions: list[str
         shared = set(one.facts["caption"].split()) & set(near.facts["caption"].split())
         assert shared > {"a", "near"}
     assert run(*command).stdout == result.stdout
+
+
+def test_mine_says_nothing_of_ranks_that_some_have(run: Run, captions: list[str], tmp_path: Path) -> None:
+    result = run("data", "mine", *captions, "--encoder", "lexical", "--out", tmp_path / "n", "--ranks", "1")
+    assert result.exit_code == 0
+    assert "notice" not in result.stderr
 
 
 @pytest.mark.parametrize("ranks", ["", "0,3", "3,x", "3;10", "-1", "1.5"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.unit.cli.conftest import Run
 
-from visiglot.data.adapter import FORMATS
+from visiglot.data.adapter import COMMON, FORMATS
 from visiglot.data.source import SOURCES, option_problems
 from visiglot.errors import UnknownNameError
 
@@ -28,6 +28,14 @@ def test_a_source_is_explained_with_every_option(run: Run, name: str) -> None:
     for option in missing:
         assert [line for line in said.splitlines() if line.startswith(f"  {option}: ") and line.endswith(", needed")]
     assert "Raises" not in said
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_options_of_every_format_say_what_they_do(run: Run, name: str) -> None:
+    own, _, common = run("data", "ls", name).stdout.partition("and those of every format:\n")
+    assert own
+    assert [line.strip().partition(":")[0] for line in common.splitlines()] == list(COMMON)
+    assert all(line.endswith(f"; {COMMON[line.strip().partition(':')[0]]}") for line in common.splitlines())
 
 
 def test_options_are_told_in_words(run: Run) -> None:

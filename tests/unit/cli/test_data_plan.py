@@ -132,6 +132,35 @@ def test_a_broken_file_is_an_error_whatever_size_is_stated(run: Run, tmp_path: P
     assert re.search(r"captions.jsonl, line 1, field `caption`", result.stderr)
 
 
+@pytest.mark.parametrize(
+    ("type_", "options", "language"),
+    [
+        ("gqa", {}, "eng_Latn"),
+        ("gqa", {"language": "de"}, "deu_Latn"),
+        ("gqa", {"language": "fr"}, ""),
+        ("llava", {}, ""),
+        ("llava", {"language": "sw"}, "swh_Latn"),
+        ("parquet-images", {"caption": "c"}, "eng_Latn"),
+        ("parquet-images", {"caption": "c", "language_column": "l", "language": "sw"}, ""),
+    ],
+)
+def test_a_source_that_is_not_there_counts_in_the_language_that_is_known_of_it(
+    run: Run, tmp_path: Path, type_: str, options: dict[str, str], language: str
+) -> None:
+    missing = {"path": str(tmp_path / "none"), "images": str(tmp_path)}
+    source = {"type": type_, "options": missing | options, "examples": 10}
+    plan = json.loads(run("data", "plan", recipe(tmp_path, source), "--json").stdout)
+    (section,) = plan["data"].values()
+    assert section["sources"][0]["languages"] == {language: 10}
+
+
+def test_an_unknown_licence_is_said_without_jargon(run: Run, tmp_path: Path) -> None:
+    result = run("data", "plan", recipe(tmp_path, capfilt(captions(tmp_path))), "--licence", "non")
+    assert result.exit_code == 2
+    assert "'non' is not one of" in " ".join(result.stderr.split())
+    assert "Value error" not in result.stderr
+
+
 def test_training_refuses_what_is_still_to_be_translated(run: Run, tmp_path: Path) -> None:
     path = recipe(tmp_path, capfilt(captions(tmp_path)))
     result = run("train", path)

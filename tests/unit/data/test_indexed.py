@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,7 +103,7 @@ def test_bad_rows_that_are_left_out_stand_in_a_ledger(tmp_path: Path) -> None:
     )
     with path.open("a") as file:
         file.write("{no json\n")
-    source = opened(Counted(path), on_bad="skip")
+    source = opened(Counted(path), on_bad="skip", max_bad=0.5)
     assert [source[n].id for n in range(len(source))][-1] == "10/0"
     assert source.bad == {"bad row": 2}
     lines = [json.loads(line) for line in (source.folder / "bad.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -109,10 +111,41 @@ def test_bad_rows_that_are_left_out_stand_in_a_ledger(tmp_path: Path) -> None:
     assert "field `language`" in lines[0]["detail"]
 
 
-def test_too_many_bad_rows_end_it(tmp_path: Path) -> None:
-    path = write(tmp_path / "a.jsonl", [{"id": n, "language": "de", "texts": [""]} for n in range(30)])
-    with pytest.raises(DataError, match=r"more than the allowed 1\.0%"):
-        opened(Counted(path), on_bad="skip", max_bad=0.01)
+def test_bad_rows_of_one_line_all_stand_in_the_ledger(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"id": n, "language": "de", "texts": ["" if n % 4 else "t"]} for n in range(8)]))
+    source = opened(Counted(path), on_bad="skip", max_bad=1.0)
+    lines = [json.loads(line) for line in source.ledger.read_text(encoding="utf-8").splitlines()]
+    assert [line["id"] for line in lines] == [f"{path}, line 1, row {n + 1}" for n in range(8) if n % 4]
+    assert {line["reason"] for line in lines} == {"bad row"}
+    assert all("field `texts[0]`: is empty" in line["detail"] for line in lines)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
+def test_the_share_of_bad_rows_is_judged_of_all_wherever_they_stand(tmp_path: Path, first: bool) -> None:
+    good = [{"id": n, "language": "de", "texts": ["t"]} for n in range(300)]
+    bad = [{"id": -n, "language": "de", "texts": [""]} for n in range(1, 4)]
+    path = write(tmp_path / "a.jsonl", [*bad, *good] if first else [*good, *bad])
+    assert len(opened(Counted(path), on_bad="skip", max_bad=0.01)) == 300
+    with pytest.raises(DataError, match=r"3 of 303 rows of set can't be used, more than the allowed 0\.5%; the"):
+        opened(Counted(path), on_bad="skip", max_bad=0.005)
+
+
+def test_a_file_of_bad_rows_is_given_up_early(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", [{"id": n, "language": "de", "texts": [""]} for n in range(1500)])
+    with pytest.raises(DataError, match="1,000 of 1,000 rows"):
+        opened(Counted(path), on_bad="skip", max_bad=0.5)
+
+
+def test_what_killed_builds_left_is_swept_after_a_day(tmp_path: Path) -> None:
+    folder = cache_dir() / "index"
+    for name, age in ((".old.partial", 2), (".new.partial", 0)):
+        (folder / name).mkdir(parents=True)
+        os.utime(folder / name, times=(time.time() - age * 86400,) * 2)
+    opened(Counted(write(tmp_path / "a.jsonl", rows_of(3))))
+    assert not (folder / ".old.partial").exists()
+    assert (folder / ".new.partial").exists()
+    (folder / ".new.partial").rmdir()
 
 
 def test_a_set_without_examples_is_empty_and_no_error(tmp_path: Path) -> None:
@@ -150,6 +183,14 @@ class TestLookup:
         assert row.values == {"id": 7}
         assert found.find("x") is None
 
-    def test_a_bad_row_ends_it(self, tmp_path: Path) -> None:
-        with pytest.raises(DataError, match="line 1, field `id`: is missing"):
-            self.lookup(write(tmp_path / "a.jsonl", [{"n": 1}])).find("1")
+    def test_a_bad_row_is_told_only_where_it_may_be_the_one_that_is_missing(self, tmp_path: Path) -> None:
+        lookup = self.lookup(write(tmp_path / "a.jsonl", [{"n": 1}, {"id": 2}]))
+        assert lookup.find("2") is not None
+        with pytest.raises(DataError, match=r"has the id 1, and some can't be used: .*line 1, field `id`: is"):
+            lookup.find("1")
+
+    def test_rows_of_one_key_must_say_the_same(self, tmp_path: Path) -> None:
+        lookup = self.lookup(write(tmp_path / "a.jsonl", [{"id": 1, "a": 1}, {"id": 1, "a": 2}, {"id": 2}, {"id": 2}]))
+        assert lookup.find("2") is not None
+        with pytest.raises(DataError, match=r"line 1 and .*line 2 have the same id, 1, and say different things"):
+            lookup.find("1")

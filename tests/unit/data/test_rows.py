@@ -24,7 +24,8 @@ def scanned(rows: JsonRows) -> list[Row]:
     for place, row in rows.scan():
         assert isinstance(row, Row), row
         again = rows.read(place)
-        assert (again.values, again.key, str(again.where)) == (row.values, row.key, str(row.where))
+        assert (again.values, again.key) == (row.values, row.key)
+        assert str(row.where).partition(", row ")[0] == str(again.where)
         assert row.scanned
         assert not again.scanned
         found.append(row)
@@ -119,6 +120,68 @@ def test_rows_that_are_no_objects_or_no_utf8_are_told_and_later_ones_read(tmp_pa
     assert [part in str(one) for part, one in zip(("is no JSON", "must be an object", "isn't UTF-8"), told[1:4])] == [
         True
     ] * 3
+
+
+def test_rows_of_one_line_are_told_apart_by_number_or_key(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([{"n": 1}, {"n": 2}, 3]) + "\n")
+    found = [row if isinstance(row, DataError) else row.where for _, row in JsonRows(path).scan()]
+    assert [str(one).partition(": must")[0] for one in found] == [
+        f"{path}, line 1",
+        f"{path}, line 1, row 2",
+        f"{path}, line 1, row 3",
+    ]
+    path.write_text(json.dumps({"a": {"n": 1}, "q 7": {"n": 2}}))
+    assert [str(row.where) for _, row in JsonRows(path).scan() if isinstance(row, Row)][1] == f"{path}, line 1, row q 7"
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl"])
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ('"half \\ud83d here"', "has half a character"),
+        ("[" * 100_000 + "]" * 100_000, "is no JSON"),
+        ("1" * 5_000, "is no JSON"),
+    ],
+    ids=["half a character", "too deep", "too many digits"],
+)
+def test_hostile_rows_are_data_errors(tmp_path: Path, name: str, value: str, said: str) -> None:
+    path = tmp_path / name
+    row = '{"a": ' + value + "}"
+    path.write_text(row if name == "a.jsonl" else f"[{row}]")
+    with pytest.raises(DataError, match=f"line 1: {said}"):
+        first_of(path)
+
+
+def first_of(path: Path) -> Row:
+    """A file's first row, or what is wrong with it."""
+    (_, row) = next(JsonRows(path).scan())
+    if isinstance(row, DataError):
+        raise row
+    return row
+
+
+def test_whole_characters_of_two_escapes_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"a": "\\ud83d\\ude00"}')
+    assert [row.values for row in scanned(JsonRows(path))] == [{"a": "😀"}]
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (b"\x1f\x8b\x08 packed", "gunzip"),
+        ('[{"a": 1}]'.encode("utf-16"), "UTF-8"),
+        (b'{"a": {"b": 1}}\n{"a": {"b": 2}}\n', ".jsonl"),
+    ],
+    ids=["packed", "UTF-16", "lines"],
+)
+def test_a_file_of_another_kind_than_its_name_says_is_told(tmp_path: Path, data: bytes, hint: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(data)
+    with pytest.raises(DataError) as caught:
+        list(JsonRows(path).scan())
+    assert hint in str(caught.value.hint)
 
 
 def test_a_file_that_changed_after_it_was_indexed_is_refused(tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from visiglot.cli.console import say
+from visiglot.cli.console import counted, say
 from visiglot.cli.datasets.opening import (
-    OnBad,
     SourceName,
     SourceOptions,
     Task,
     TaskOptions,
     TaskSeed,
+    bad_rows,
     open_source,
     open_task,
     refuse_empty,
@@ -25,6 +25,7 @@ from visiglot.cli.errors import SOME_FAILED
 from visiglot.cli.options import OUTPUT, Languages, Sheet, given
 from visiglot.cli.pictures import refuse_foreign_page
 from visiglot.errors import ConfigError
+from visiglot.types import OnBad
 
 if TYPE_CHECKING:
     from visiglot.data.inspect import Inspection, Some
@@ -43,16 +44,16 @@ def check(
     seed: TaskSeed = 0,
     languages: Languages = None,
     on_bad: Annotated[
-        OnBad | None,
+        OnBad,
         typer.Option(
             "--on-bad",
-            help="What a row that can't be read does: error ends with its file, line and field, skip leaves it out and "
-            "counts it. Default: as the source has it.",
+            help="What a row that can't be read does: skip leaves it out and counts it, error ends with its file, line "
+            "and field.",
         ),
-    ] = None,
+    ] = "skip",
     max_bad: Annotated[
-        float | None, typer.Option("--max-bad", min=0, max=1, help="Share of the rows that skip may leave out.")
-    ] = None,
+        float, typer.Option("--max-bad", min=0, max=1, help="Share of the rows that skip may leave out.")
+    ] = 1.0,
     limit: Annotated[int, typer.Option("--limit", min=1, help="Examples that are looked at, spread evenly.")] = 500,
     everything: Annotated[bool, typer.Option("--all", help="Look at all examples, and decode all pictures.")] = False,
     sheet: Sheet = None,
@@ -64,7 +65,7 @@ def check(
 
     Languages are counted over the whole source; everything else over the examples that are looked at.
 
-    Exit code 1 if some of these can't be used, 2 if the source can't be opened or has no examples.
+    Exit code 1 if some of these or some rows can't be used, 2 if the source can't be opened or has no examples.
     """
     from visiglot.data.inspect import inspect, spread
     from visiglot.data.progress import telling
@@ -89,17 +90,16 @@ def check(
 
         write_sheet(asked, found, numbers, sheet)
         (say if as_json else typer.echo)(str(sheet))
-    if found.unusable.count:
+    if found.unusable.count or bad_rows(opened):
         raise typer.Exit(SOME_FAILED)
 
 
 def _print(opened: Source, asked: Source, found: Inspection) -> None:
     counts = _languages(asked)
-    number = len(counts)
-    typer.echo(f"{asked.name}: {sum(counts.values()):,} examples in {number} language{'' if number == 1 else 's'}")
-    typer.echo("  " + ", ".join(f"{code} {count:,}" for code, count in counts.items()))
-    _print_bad_rows(opened)
     total = sum(counts.values())
+    typer.echo(f"{asked.name}: {counted(total, 'example')} in {counted(len(counts), 'language')}")
+    typer.echo("  " + ", ".join(f"{code} {count:,}" for code, count in counts.items()))
+    left_out = _print_bad_rows(opened)
     which = "all" if found.looked_at == total else f"{found.looked_at:,} of {total:,}, spread evenly"
     typer.echo(f"looked at       {which}")
     _print_counts("tasks", found.tasks)
@@ -119,7 +119,9 @@ def _print(opened: Source, asked: Source, found: Inspection) -> None:
         typer.echo(f"  … and {found.unusable.count - LINES_SHOWN:,} more")
     for hint in found.hints[:LINES_SHOWN]:
         typer.echo(f"  {hint}")
-    typer.echo(f"{found.looked_at:,} examples looked at, {found.unusable.count:,} can't be used")
+    of_all = "" if found.looked_at == total else f"{found.looked_at:,} of "
+    rows = f", {counted(left_out, 'row')} left out" if left_out else ""
+    typer.echo(f"{of_all}{counted(total, 'example')} looked at, {found.unusable.count:,} can't be used{rows}")
 
 
 def _print_counts(heading: str, counts: Mapping[str, int]) -> None:
@@ -138,35 +140,18 @@ def _names(some: Some) -> str:
     return ", ".join(some.first[:LINES_SHOWN]) + (", …" if some.count > LINES_SHOWN else "")
 
 
-def _print_bad_rows(opened: Source) -> None:
-    about = _bad_rows(opened)
+def _print_bad_rows(opened: Source) -> int:
+    """What was left out when the source was opened; says how many rows."""
+    about = bad_rows(opened)
     if about is None:
-        return
+        return 0
     typer.echo(
-        f"left out        {about['count']:,} of {about['rows']:,} rows ({about['share']:.2%}), {about['ledger']}"
+        f"left out        {about['count']:,} of {counted(about['rows'], 'row')} ({about['share']:.2%}), "
+        f"{about['ledger']}"
     )
     for line in about["first"][:LINES_SHOWN]:
         typer.echo(f"  {line}")
-
-
-def _bad_rows(opened: Source) -> dict[str, Any] | None:
-    """What was left out when the source was opened; None where nothing was."""
-    from visiglot.data.indexed import IndexedSource
-    from visiglot.data.inspect import NAMED
-
-    if not isinstance(opened, IndexedSource) or not opened.bad:
-        return None
-    with opened.ledger.open(encoding="utf-8") as file:
-        lines = [json.loads(line) for _, line in zip(range(NAMED), file, strict=False)]
-    count = sum(opened.bad.values())
-    return {
-        "rows": opened.scanned,
-        "count": count,
-        "share": count / opened.scanned,
-        "reasons": dict(opened.bad),
-        "first": [line["detail"] for line in lines],
-        "ledger": str(opened.ledger),
-    }
+    return int(about["count"])
 
 
 def _as_json(opened: Source, asked: Source, found: Inspection) -> dict[str, Any]:
@@ -176,7 +161,7 @@ def _as_json(opened: Source, asked: Source, found: Inspection) -> dict[str, Any]
         "source": asked.name,
         "examples": sum(counts.values()),
         "examples_by_language": counts,
-        "rows_left_out": _bad_rows(opened),
+        "rows_left_out": bad_rows(opened),
         **{key: value for key, value in told.items() if key != "unusable_numbers"},
     }
 

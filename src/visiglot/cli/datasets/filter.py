@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from visiglot.cli.console import say
+from visiglot.cli.console import counted, say
 from visiglot.cli.datasets.opening import open_source
 from visiglot.cli.options import OUTPUT
 from visiglot.errors import ConfigError, DataError
@@ -65,7 +65,7 @@ def filter(
             )
         write_kept(opened, found.numbers, out)
     if len(opened) > found.captions:
-        say(f"{len(opened) - found.captions:,} examples in other languages than English were left out")
+        say(f"left out: {counted(len(opened) - found.captions, 'example')} in other languages than English")
     share = len(found.numbers) / found.captions
     typer.echo(f"captions      {found.captions:,}")
     typer.echo(f"phrases       {found.phrases:,}")

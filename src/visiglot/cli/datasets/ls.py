@@ -44,9 +44,11 @@ def _list() -> None:
 def _explain(name: str) -> None:
     from typing import get_type_hints
 
+    from visiglot.data.adapter import COMMON, FORMATS
     from visiglot.data.source import SOURCES
 
     build = SOURCES.get(name)
+    common = COMMON if name in FORMATS else {}
     typer.echo((inspect.getdoc(build) or name).partition("\n\nRaises:")[0])
     typer.echo("")
     kinds = get_type_hints(build, include_extras=True)
@@ -55,7 +57,10 @@ def _explain(name: str) -> None:
             continue
         needed = parameter.default is inspect.Parameter.empty
         told = "needed" if needed else f"default {parameter.default!r}"
-        typer.echo(f"  {option}: {_kind(kinds.get(option))}, {told}")
+        if option == next(iter(common), None):
+            typer.echo("\nand those of every format:")
+        about = f"; {common[option]}" if option in common else ""
+        typer.echo(f"  {option}: {_kind(kinds.get(option))}, {told}{about}")
 
 
 def _kind(annotation: Any) -> str:

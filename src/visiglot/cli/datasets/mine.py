@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from visiglot.cli.console import say
+from visiglot.cli.console import counted, say
 from visiglot.cli.datasets.opening import open_source
 from visiglot.cli.options import OUTPUT, Device, Languages
-from visiglot.errors import ConfigError
+from visiglot.errors import ConfigError, Notice
+
+if TYPE_CHECKING:
+    from visiglot.data.mining.neighbours import Neighbours
+    from visiglot.data.source import Source
 
 
 def mine(
@@ -53,10 +58,27 @@ def mine(
     with telling(say):
         opened = open_source(source, options or [], languages)
         found = mine_source(opened, encoder, out, ranks=wanted, limit=limit, device=str(pick_device(device)))
-    typer.echo(f"{opened.name}: {len(found):,} examples; with a neighbour of")
+    _say_what_lacks(opened, found, limit)
+    typer.echo(f"{opened.name}: {counted(len(found), 'example')}; with a neighbour of")
     for rank, count in zip(found.ranks, found.count(), strict=True):
         typer.echo(f"  rank {rank}: {count:,}")
     typer.echo(str(out))
+
+
+def _say_what_lacks(source: Source, found: Neighbours, limit: int | None) -> None:
+    """A notice where no example has a neighbour at a rank, and of how many captions the search was."""
+    lacking = [str(rank) for rank, count in zip(found.ranks, found.count(), strict=True) if not count]
+    if not lacking:
+        return
+    largest, code = max((len(indices), code) for code, indices in source.by_language.items())
+    warnings.warn(
+        Notice(
+            f"{source.name}: no example has a neighbour at rank {' or '.join(lacking)}; {code}, the largest language, "
+            f"has {counted(min(largest, limit or largest), 'caption')}, less those of one picture and those that say "
+            "the same. Name smaller --ranks, or `matching` takes random captions where none is left."
+        ),
+        stacklevel=2,
+    )
 
 
 def _ranks(text: str) -> list[int]:

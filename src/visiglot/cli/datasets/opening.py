@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from visiglot.types import OnBad
 
 if TYPE_CHECKING:
     from visiglot.data.source import Source
 
 TASK = "Task"
 
+_KINDS = {".tar": "webdataset", ".arrow": "parquet-images", ".tsv": "wit"}
+"""Endings of files -> a format that they may be of."""
+
+_NO_OPTIONS = ("languages", "seed")
+"""What every source is given besides its options."""
+
 SourceName = Annotated[
     str, typer.Argument(metavar="SOURCE", help="A name in the table of sources ('nano'), or a .parquet file.")
 ]
 SourceOptions = Annotated[
-    list[str] | None, typer.Argument(help="The source's own options: task=caption", metavar="KEY=VALUE")
+    list[str] | None,
+    typer.Argument(
+        help="The source's own options: path=captions.json; `visiglot data ls SOURCE` lists them.", metavar="KEY=VALUE"
+    ),
 ]
 Task = Annotated[
     str | None,
@@ -32,7 +44,6 @@ TaskOptions = Annotated[
 TaskSeed = Annotated[
     int, typer.Option("--seed", help="Seed of the templates and of what else --task draws.", rich_help_panel=TASK)
 ]
-OnBad = Literal["error", "skip"]
 
 
 def open_source(
@@ -59,16 +70,17 @@ def open_source(
     from visiglot.errors import ConfigError
     from visiglot.languages import all_languages, resolve
 
-    values = read_options(f"source {name}", options)
-    kind = name
-    if name.endswith(".parquet"):
-        kind, values = "parquet", {"path": name, **values}
+    kind = "parquet" if name.endswith(".parquet") else name
+    _refuse_file(kind)
+    values = read_options(f"source {name}", options, hint=_how_options_look(kind))
+    if kind != name:
+        values = {"path": name, **values}
     for key, value in (("on_bad", on_bad), ("max_bad", max_bad)):
         if value is not None and takes(kind, key):
             values.setdefault(key, value)
     everything = [row.code for row in all_languages()]
     if problems := option_problems(kind, values):
-        raise ConfigError(f"source {kind}", problems, hint="Options look like task=caption")
+        raise ConfigError(f"source {kind}", problems, hint=_how_options_look(kind))
     codes = resolve(languages, all_codes=everything) if languages else _languages_of(kind, values) or everything
     return build_source(kind, values, languages=codes, seed=0)
 
@@ -92,8 +104,10 @@ def open_task(source: Source, task: str | None, options: Sequence[str], seed: in
     return tasked(source, task, read_options(f"task {task}", options), seed)
 
 
-def read_options(where: str, options: Sequence[str]) -> dict[str, object]:
-    """Options as they are written, `key=value`, with values in YAML. Raises ConfigError."""
+def read_options(
+    where: str, options: Sequence[str], *, hint: str = "Options look like KEY=VALUE."
+) -> dict[str, object]:
+    """Options as they are written, `key=value`, with values in YAML. Raises ConfigError, with `hint`."""
     import yaml
 
     from visiglot.errors import ConfigError
@@ -110,7 +124,7 @@ def read_options(where: str, options: Sequence[str]) -> dict[str, object]:
         except yaml.YAMLError as error:
             problems.append(f"option {option!r}: its value is no YAML: {' '.join(str(error).split())}")
     if problems:
-        raise ConfigError(where, problems, hint="Options look like task=caption")
+        raise ConfigError(where, problems, hint=hint)
     return values
 
 
@@ -128,10 +142,63 @@ def refuse_empty(source: Source, languages: str | None) -> None:
     from visiglot.errors import DataError
 
     if not any(len(found) for found in source.by_language.values()):
+        if not len(source) and (about := bad_rows(source)) is not None:
+            raise DataError(
+                f"source {source.name} has no examples: {about['count']:,} of {about['rows']:,} rows can't be used; "
+                f"the first: {about['first'][0]}",
+                hint="Is the file of this format? `visiglot data ls` lists all.",
+            )
         asked = f" in {languages}" if languages and len(source) else ""
         raise DataError(
             f"source {source.name} has no examples{asked}", hint="Check its path, its options and its languages."
         )
+
+
+def bad_rows(source: Source) -> dict[str, Any] | None:
+    """What was left out when a source was opened: counts, and the first of it from the ledger. None: nothing was."""
+    from visiglot.data.indexed import IndexedSource
+    from visiglot.data.inspect import NAMED
+
+    if not isinstance(source, IndexedSource) or not source.bad:
+        return None
+    with source.ledger.open(encoding="utf-8") as file:
+        lines = [json.loads(line) for _, line in zip(range(NAMED), file, strict=False)]
+    count = sum(source.bad.values())
+    return {
+        "rows": source.scanned,
+        "count": count,
+        "share": count / source.scanned,
+        "reasons": dict(source.bad),
+        "first": [line["detail"] for line in lines],
+        "ledger": str(source.ledger),
+    }
+
+
+def _refuse_file(name: str) -> None:
+    """Raises ConfigError: a file or a folder is named where a source should be."""
+    from visiglot.data.source import SOURCES
+    from visiglot.errors import ConfigError
+
+    if name in SOURCES.names() or not (Path(name).exists() or Path(name).suffix or "/" in name):
+        return
+    kind = _KINDS.get(Path(name).suffix, "llava")
+    raise ConfigError(
+        f"source {name}",
+        ["is a path, which doesn't say what is in it"],
+        hint=f"Name its format: `visiglot data check {kind} path={name}`; `visiglot data ls` lists them.",
+    )
+
+
+def _how_options_look(kind: str) -> str:
+    """With an option that the source has, one that it needs where there is one. Raises UnknownNameError."""
+    import inspect
+
+    from visiglot.data.source import SOURCES
+
+    own = [one for one in inspect.signature(SOURCES.get(kind)).parameters.values() if one.name not in _NO_OPTIONS]
+    first = min(own, key=lambda one: one.default is not inspect.Parameter.empty, default=None)
+    look = "KEY=VALUE" if first is None else f"{first.name}=…"
+    return f"Options look like {look}; `visiglot data ls {kind}` lists them."
 
 
 def _languages_of(kind: str, values: dict[str, object]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from visiglot.cli.console import say, stdout
+from visiglot.cli.console import counted, say, stdout
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,11 +74,11 @@ def print_plan(recipe: Recipe) -> None:
     for index, ((_, found), stage) in enumerate(zip(plans, recipe.stages, strict=True)):
         total = stage.steps * stage.batch.rows
         typer.echo(
-            f"stage {stage.name}: {stage.objective}, {stage.steps:,} steps of {stage.batch.rows:,} examples, "
-            f"{total:,} in all"
+            f"stage {stage.name}: {stage.objective}, {counted(stage.steps, 'step')} of "
+            f"{counted(stage.batch.rows, 'example')}, {total:,} in all"
         )
         counts = found.draws(total, recipe.train.seed + index)
-        _print_table({name: _of_source(counts, name) for name in dict.fromkeys(name for name, _ in counts)})
+        print_counts({name: _of_source(counts, name) for name in dict.fromkeys(name for name, _ in counts)})
 
 
 # --- what is counted -------------------------------------------------------------------------------------------------
@@ -125,12 +125,12 @@ def _print_sources(name: str, found: DataPlan) -> None:
     from visiglot.data.planning import label
 
     out = [f"{label(one.section)}: {one.reason}" for one in found.left_out]
-    out += [f"{n:,} rows of {p.name}: {reason}" for p in found.sources for reason, n in p.rows_left_out.items()]
+    by_row = [(p.name, reason, count) for p in found.sources for reason, count in p.rows_left_out.items()]
+    out += [f"{counted(count, 'row')} of {name}: {reason}" for name, reason, count in by_row]
     if not out and all(p.opened and not p.translated for p in found.sources):
         return
     policy = found.data.allocation.policy if found.data.allocation else "uniform"
-    count = len(found.sources)
-    typer.echo(f"{name}: {count} source{'' if count == 1 else 's'}, allocation {policy}")
+    typer.echo(f"{name}: {counted(len(found.sources), 'source')}, allocation {policy}")
     table = Table(box=None, pad_edge=False, show_header=False)
     for number in range(3):
         table.add_column(justify="right" if number == 1 else "left", no_wrap=True)
@@ -145,7 +145,7 @@ def _print_sources(name: str, found: DataPlan) -> None:
         if found.data.licence == "commercial":
             typer.echo("the engine that translates must allow commercial use too; NLLB's doesn't")
         typer.echo("in which language they will be:")
-        _print_table({p.name: p.counts for p in translated})
+        print_counts({p.name: p.counts for p in translated})
 
 
 def _note(p: SourcePlan) -> str:
@@ -160,7 +160,7 @@ def _note(p: SourcePlan) -> str:
     return ", ".join([*notes, *([] if p.opened else ["not opened: the number is the recipe's"])])
 
 
-def _print_table(columns: Mapping[str, Mapping[str, int]]) -> None:
+def print_counts(columns: Mapping[str, Mapping[str, int]]) -> None:
     """Languages down, sources across, what all sources have together at the right and at the bottom."""
     from rich.measure import Measurement
     from rich.table import Table

@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from visiglot.cli.console import say
+from visiglot.cli.console import counted, say
 from visiglot.cli.datasets.opening import (
-    OnBad,
     SourceName,
     SourceOptions,
     Task,
@@ -21,6 +20,7 @@ from visiglot.cli.datasets.opening import (
 )
 from visiglot.cli.options import OUTPUT, Languages
 from visiglot.errors import ConfigError, DataError
+from visiglot.types import OnBad
 
 
 def write(
@@ -101,12 +101,12 @@ def write(
             earlier=opened.ledger if isinstance(opened, IndexedSource) and opened.bad else None,
         )
     if isinstance(opened, IndexedSource) and opened.bad:
-        typer.echo(f"left out  {sum(opened.bad.values()):,} of {opened.scanned:,} rows")
+        typer.echo(f"left out  {sum(opened.bad.values()):,} of {counted(opened.scanned, 'row')}")
     for reason, count in written.left_out.items():
-        typer.echo(f"left out  {count:,} examples: {reason}")
+        typer.echo(f"left out  {counted(count, 'example')}: {reason}")
     if written.ledger is not None:
         typer.echo(f"ledger    {written.ledger}")
-    typer.echo(f"written   {written.examples:,} examples, {out.stat().st_size:,} bytes")
+    typer.echo(f"written   {counted(written.examples, 'example')}, {out.stat().st_size:,} bytes")
     if root is not None and pictures == "path":
         typer.echo(f"pictures  relative to {root}: give the source the option root={root}")
     typer.echo(str(out))

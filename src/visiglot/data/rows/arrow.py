@@ -7,6 +7,7 @@ aren't read where the file says that none are missing: they are then `b""`.
 from __future__ import annotations
 
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from visiglot.data.parquet import pyarrow
 from visiglot.data.rows import Place, Row, Where
-from visiglot.errors import DataError
+from visiglot.errors import DataError, Notice
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch, Table
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 MAX_KEPT_BYTES = 2**28
 """Size of the groups of rows that are kept after a read; the last one is kept whatever its size."""
+
+LARGE_GROUP = 2**25
+"""Bytes from which on a group of rows is slow to read for one of them; users are told."""
 
 _PART_BITS = 32
 """A place holds the file's number above the number of the group of rows; its size is the row's number in there."""
@@ -149,6 +153,14 @@ class _Parquet:
             raise DataError(f"there is no file {self.path}", hint="Check the path of the source.") from error
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(self.path, "Parquet", error) from error
+        largest = max((metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)), default=0)
+        if largest > LARGE_GROUP:
+            warnings.warn(
+                f"{self.path} is read in groups of up to {largest >> 20:,} MiB, one for nearly each example in random "
+                "order, which is slow: `visiglot data write` makes a file of small groups of it",
+                Notice,
+                stacklevel=2,
+            )
         return metadata
 
 

@@ -29,13 +29,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """A row's place as messages say it: "FILE, line N".
+    """A row's place as messages say it: "FILE, line N", and which row where a line has several.
 
     Args:
         path: the file.
         number: of the line, or number or name of whatever `unit` says; None: the lines before `offset` are counted
             when it is said.
         offset: the row's first byte.
+        row: number (from 1) or key of the row, where earlier ones stand in the same line.
         unpacked: the file in which lines are counted, where `path` is a packed one.
     """
 
@@ -44,12 +45,13 @@ class Where:
     unit: str = "line"
     offset: int = 0
     unpacked: Path | None = None
+    row: int | str | None = None
 
     def __str__(self) -> str:
         number = self.number
         if number is None:
             number = _lines_before(self.unpacked or self.path, self.offset) + 1
-        return f"{self.path}, {self.unit} {number}"
+        return f"{self.path}, {self.unit} {number}" + ("" if self.row is None else f", row {self.row}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from visiglot.data.adapter import Origin
+from visiglot.data.answers import most_given
 from visiglot.data.conversations import MARK, SPEAKERS, Conversation, Turn, check_marks, check_turns
 from visiglot.data.rows import Row
 from visiglot.errors import ConfigError
@@ -85,8 +85,7 @@ class Columns:
         assert self.answer is not None
         question = row.text(self.question)
         answers = row.texts(self.answer) if isinstance(row.get(self.answer), list) else (row.text(self.answer),)
-        best = Counter(answers).most_common(1)[0][0]
-        return [origin.question(id, images, question, best, answers=answers, language=language)]
+        return [origin.question(id, images, question, most_given(answers), answers=answers, language=language)]
 
 
 def _turn(row: Row) -> Turn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,10 @@ from visiglot.errors import DataError
 
 _DECODER = json.JSONDecoder()
 _OF_NUMBERS = "0123456789+-.eE"
+_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+"""Escapes that are half of a character each, as two of them should be one."""
+
+_HINT = "Files of lines of JSON are named .jsonl, others .json; each row is an object, {...}."
 
 
 @dataclass(frozen=True)
@@ -84,18 +89,20 @@ class _Scanner:
         self._line = 1
         self._counted = 0
         self._ended = False
+        self._rows = 0
+        self._last_line = 0
 
     def rows(self) -> Iterator[tuple[Place, Row | DataError]]:
         if self._peek() == "\xef":
             self._position += 3
         if self._at is None:
             if self._peek() not in ("[", "{"):
-                raise self._broken(f"must be a list or an object, found {self._peek()!r}")
+                raise self._no_json(f"must be a list or an object, found {self._peek()!r}")
             yield from self._items()
         else:
             yield from self._below(self._at)
         if self._peek():
-            raise self._broken("has something behind its end")
+            raise self._no_json("has something behind its end")
 
     def _below(self, at: str) -> Iterator[tuple[Place, Row | DataError]]:
         """The items under one key of the document; whatever stands under others is gone over."""
@@ -157,7 +164,10 @@ class _Scanner:
 
     def _item(self, key: str) -> tuple[Place, Row | DataError]:
         self._peek()
-        where = Where(self._path, self._line_here())
+        line = self._line_here()
+        self._rows += 1
+        where = Where(self._path, line, row=(key or self._rows) if line == self._last_line else None)
+        self._last_line = line
         start = self._key_at if key else self._base + self._position
         value, text = self._value()
         place = Place(start, self._base + self._position - start)
@@ -166,9 +176,7 @@ class _Scanner:
                 value = json.loads(text.encode("latin-1"))
             except UnicodeDecodeError as error:
                 return place, DataError(f"{where}: isn't UTF-8: {error}", hint="Save the file as UTF-8.")
-        if not isinstance(value, dict):
-            return place, DataError(f"{where}: must be an object, found {shown(value)}")
-        return place, Row(value, where, key, scanned=True)
+        return place, _checked(value, text, where, key)
 
     def _value(self) -> tuple[Any, str]:
         """The value that begins here and its text, which is read on until it is whole."""
@@ -179,6 +187,8 @@ class _Scanner:
                 if self._more():
                     continue
                 raise self._broken(f"is no JSON: {error.msg}", error.pos) from error
+            except (RecursionError, ValueError) as error:  # too deep, or a number of thousands of digits
+                raise self._broken(f"is no JSON that is read: {error}") from error
             if isinstance(value, int | float) and not self._text[end:].lstrip(_OF_NUMBERS) and self._more():
                 continue  # the number may go on
             text = self._text[self._position : end]
@@ -212,6 +222,17 @@ class _Scanner:
         self._counted = self._position
         return self._line
 
+    def _no_json(self, problem: str) -> DataError:
+        """The file may be something else than its name says."""
+        error = self._broken(problem)
+        if self._base == 0 and self._text.startswith("\x1f\x8b"):
+            error.hint = "It is packed: gunzip it first."
+        elif self._base == 0 and self._text.startswith(("\xff\xfe", "\xfe\xff")):
+            error.hint = "It is UTF-16: save it as UTF-8."
+        elif "behind" in problem and self._peek() == "{":
+            error.hint = "If each line is a row, name the file .jsonl."
+        return error
+
     def _broken(self, problem: str, position: int | None = None) -> DataError:
         self._position = self._position if position is None else position
         return DataError(
@@ -234,8 +255,21 @@ def _row(data: bytes, where: Where) -> Row | DataError:
         value = json.loads(data)
     except UnicodeDecodeError as error:
         return DataError(f"{where}: isn't UTF-8: {error}", hint="Save the file as UTF-8.")
-    except ValueError as error:
-        return DataError(f"{where}: is no JSON: {error}")
+    except (RecursionError, ValueError) as error:
+        return DataError(f"{where}: is no JSON: {error}", hint=_HINT)
+    return _checked(value, data.decode("latin-1"), where, "")
+
+
+def _checked(value: Any, text: str, where: Where, key: str) -> Row | DataError:
+    """The row of a value, which must be an object with whole characters; `text` is what it was read from."""
     if not isinstance(value, dict):
-        return DataError(f"{where}: must be an object, found {shown(value)}")
-    return Row(value, where, scanned=True)
+        return DataError(f"{where}: must be an object, found {shown(value)}", hint=_HINT)
+    if "\\u" in text and _HALF.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            return DataError(
+                f"{where}: has half a character, {error.object[error.start : error.end]!a}",
+                hint="The text was cut amid a character (an emoji, say): mend or remove the row.",
+            )
+    return Row(value, where, key, scanned=True)

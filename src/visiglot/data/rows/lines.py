@@ -34,7 +34,11 @@ class LineRows:
     def scan(self) -> Iterator[tuple[Place, Row | DataError]]:
         """As of all rows; a place counts lines. Raises DataError: the files differ in their numbers of lines."""
         for number in range(len(self._starts[0]) - 1):
-            yield Place(number, 1), self._row(number, scanned=True)
+            try:
+                row: Row | DataError = self._row(number, scanned=True)
+            except DataError as error:
+                row = error
+            yield Place(number, 1), row
 
     def read(self, place: Place) -> Row:
         return self._row(place.offset, scanned=False)

@@ -11,11 +11,14 @@ from visiglot.data.file_names import FileName, picture_named
 from visiglot.data.rows import JsonRows, Row
 from visiglot.types import Example
 
+LICENCE = "CC-BY-4.0"
+"""Stated by an author at github.com/allenai/aokvqa/issues/10."""
+
 UNANSWERED = "test"
 """The split whose answers aren't public."""
 
 
-@adapter("aokvqa", title="A-OKVQA", licence="CC-BY-4.0", commercial=True)
+@adapter("aokvqa", title="A-OKVQA", licence=LICENCE)
 def aokvqa(
     origin: Origin,
     *,

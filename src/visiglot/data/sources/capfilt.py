@@ -14,7 +14,7 @@ from visiglot.types import Example
 BY_POSITION = "{number:08d}.jpg"
 
 
-@adapter("capfilt", title="BLIP's CapFilt captions", licence="BSD-3-Clause", commercial=True)
+@adapter("capfilt", title="BLIP's CapFilt captions", licence="BSD-3-Clause")
 def capfilt(origin: Origin, *, path: Path, images: Path, file_name: FileName | None = None) -> Reading:
     """One example for each row of `ccs_synthetic_filtered_large.json` and the like, whose pictures lie in `images`.
 

@@ -15,7 +15,7 @@ from visiglot.types import Example
 PLACEHOLDER = "<image_placeholder>"
 
 
-@adapter("centurio", title="Centurio's task files", licence=None, commercial=None)
+@adapter("centurio", title="Centurio's task files", licence=None)
 def centurio(origin: Origin, *, path: Path, images: Path | None = None) -> Reading:
     """One example for each row of a list of `context`, `label` and `image_id`; `images` is the folder of pictures.
 

@@ -17,7 +17,7 @@ SPLITS = {"train": ("train", "restval"), "train-only": ("train",), "val": ("val"
 """Parts of the Karpathy split; training takes `restval` too, as is usual."""
 
 
-@adapter("coco-captions", title="COCO captions, 2014 and 2017", licence=LICENCE, commercial=True)
+@adapter("coco-captions", title="COCO captions, 2014 and 2017", licence=LICENCE)
 def coco_captions(origin: Origin, *, path: Path, images: Path) -> Reading:
     """One example for each caption of `captions_*.json`; `images` is the folder of the year's pictures.
 
@@ -36,7 +36,7 @@ def coco_captions(origin: Origin, *, path: Path, images: Path) -> Reading:
     return Reading(JsonRows(path, "annotations"), examples)
 
 
-@adapter("coco-karpathy", title="COCO captions, Karpathy split", licence=LICENCE, commercial=True)
+@adapter("coco-karpathy", title="COCO captions, Karpathy split", licence=LICENCE)
 def coco_karpathy(
     origin: Origin, *, path: Path, images: Path, split: Literal["train", "train-only", "val", "test"] = "train"
 ) -> Reading:

@@ -10,7 +10,7 @@ from visiglot.data.rows import JsonRows, Row
 from visiglot.types import Example
 
 
-@adapter("gqa", title="GQA", licence=None, commercial=None)
+@adapter("gqa", title="GQA", licence=None)
 def gqa(origin: Origin, *, path: Path, images: Path, full_answer: bool = False, answered: bool = True) -> Reading:
     """One example for each question of `train_balanced_questions.json`, `testdev_balanced_questions.json` and the like.
 

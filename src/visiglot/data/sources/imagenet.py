@@ -24,7 +24,7 @@ from visiglot.types import Example, ImageSlot, Message
 LICENCE = "ImageNet non-commercial AND BabelNet Non-Commercial License"
 
 
-@adapter("imagenet", title="ImageNet with Babel-ImageNet's labels", licence=LICENCE, commercial=False)
+@adapter("imagenet", title="ImageNet with Babel-ImageNet's labels", licence=LICENCE, own_languages=True)
 def imagenet(
     origin: Origin, *, images: Path, names: Path, labels: Path | None = None, rounds: Annotated[int, Field(ge=1)] = 8
 ) -> Reading:

@@ -19,7 +19,7 @@ LICENCE = "CC-BY-NC-4.0"
 Count = Annotated[int, Field(ge=0)]
 
 
-@adapter("llava", title="LLaVA conversations", licence=LICENCE, commercial=False)
+@adapter("llava", title="LLaVA conversations", licence=LICENCE, own_languages=True)
 def llava(
     origin: Origin,
     *,
@@ -42,7 +42,7 @@ def llava(
     return _reading(origin, path, images, split_turns, max_sentences)
 
 
-@adapter("sharegpt4v", title="ShareGPT4V", licence=LICENCE, commercial=False)
+@adapter("sharegpt4v", title="ShareGPT4V", licence=LICENCE, own_languages=True)
 def sharegpt4v(
     origin: Origin,
     *,

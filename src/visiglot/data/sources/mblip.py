@@ -56,7 +56,7 @@ _ANSWERS = (
 """Their prompts for answers and names of things, whose Chinese is simplified; the last is any that ends so."""
 
 
-@adapter("mblip", title="mBLIP's task files", licence=LICENCE, commercial=False)
+@adapter("mblip", title="mBLIP's task files", licence=LICENCE, own_languages=True)
 def mblip(
     origin: Origin,
     *,

@@ -15,7 +15,7 @@ from visiglot.types import Example, ImageRef, Role
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
-@adapter("messages", title="`messages` with `images` (TRL, OpenAI)", licence=None, commercial=None)
+@adapter("messages", title="`messages` with `images` (TRL, OpenAI)", licence=None, own_languages=True)
 def messages(origin: Origin, *, path: Path, images: Path | None = None) -> Reading:
     """One example for each conversation in a list of rows, or a row a line (.jsonl), with `messages` and `images`.
 

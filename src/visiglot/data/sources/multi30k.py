@@ -19,7 +19,7 @@ _PICTURE = "picture"
 """The field that the list of pictures becomes."""
 
 
-@adapter("multi30k", title="Multi30k, task 1 (translations)", licence=None, commercial=None)
+@adapter("multi30k", title="Multi30k, task 1 (translations)", licence=None, own_languages=True)
 def multi30k(
     origin: Origin,
     *,

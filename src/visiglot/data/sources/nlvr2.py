@@ -12,7 +12,7 @@ from visiglot.types import Example
 ANSWERS = {"true": "yes", "false": "no"}
 
 
-@adapter("nlvr2", title="NLVR2", licence="CC-BY-4.0", commercial=True)
+@adapter("nlvr2", title="NLVR2", licence="CC-BY-4.0")
 def nlvr2(origin: Origin, *, path: Path, images: Path) -> Reading:
     """One example of two pictures for each row of `train.json`, `dev.json` or `test1.json`, which are lines of JSON.
 

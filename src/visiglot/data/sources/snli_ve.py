@@ -12,7 +12,7 @@ from visiglot.types import Example
 ANSWERS = {"entailment": "yes", "contradiction": "no", "neutral": "maybe"}
 
 
-@adapter("snli-ve", title="SNLI-VE, visual entailment", licence="CC-BY-SA-4.0", commercial=True)
+@adapter("snli-ve", title="SNLI-VE, visual entailment", licence="CC-BY-SA-4.0")
 def snli_ve(origin: Origin, *, path: Path, images: Path) -> Reading:
     """One example for each row of `snli_ve_*.jsonl`; `images` is Flickr30k's folder of pictures.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from visiglot.data.adapter import Origin, Pictures, Reading, adapter
+from visiglot.data.answers import most_given
 from visiglot.data.file_names import FileName, picture_named
 from visiglot.data.lookup import Lookup
 from visiglot.data.rows import JsonRows, Row
@@ -18,7 +18,7 @@ LICENCE = "CC-BY-4.0"
 TRAIN = "COCO_train2014_{image_id:012d}.jpg"
 
 
-@adapter("vqav2", title="VQAv2", licence=LICENCE, commercial=True)
+@adapter("vqav2", title="VQAv2", licence=LICENCE)
 def vqav2(
     origin: Origin, *, path: Path, images: Path, annotations: Path | None = None, file_name: FileName = TRAIN
 ) -> Reading:
@@ -31,7 +31,7 @@ def vqav2(
     return _reading(origin, path, images, annotations, file_name, "answer")
 
 
-@adapter("okvqa", title="OK-VQA", licence=LICENCE, commercial=True)
+@adapter("okvqa", title="OK-VQA", licence=LICENCE)
 def okvqa(
     origin: Origin,
     *,
@@ -68,7 +68,7 @@ def _reading(
             raise row.error("question_id", f"is {id}, which has no annotation in {annotations}")
         _refuse_other_picture(row, found)
         given = _given(found, answer_field)
-        return [origin.question(id, (ref,), question, _most_given(found, given), answers=given)]
+        return [origin.question(id, (ref,), question, _right(found, given), answers=given)]
 
     return Reading(JsonRows(path, "questions"), examples, reads=answers.rows.files if answers else ())
 
@@ -91,7 +91,8 @@ def _given(annotation: Row, name: str) -> list[str]:
     return given
 
 
-def _most_given(annotation: Row, given: Sequence[str]) -> str:
+def _right(annotation: Row, given: Sequence[str]) -> str:
+    """The answer that the file says most gave, else the one that they did."""
     if annotation.get("multiple_choice_answer") is not None:
         return annotation.text("multiple_choice_answer")
-    return Counter(given).most_common(1)[0][0]
+    return most_given(given)

@@ -28,7 +28,7 @@ def file_name(image_url: str) -> str:
     return f"{hashlib.sha256(image_url.encode()).hexdigest()[:32]}{ending}"
 
 
-@adapter("wit", title="WIT, Wikipedia image texts", licence="CC-BY-SA-3.0", commercial=True)
+@adapter("wit", title="WIT, Wikipedia image texts", licence="CC-BY-SA-3.0", own_languages=True)
 def wit(
     origin: Origin, *, path: Path, images: Path, caption: Caption = "reference", files: Path | None = None
 ) -> Reading:
@@ -44,6 +44,8 @@ def wit(
     found = _listed(files) if files is not None else lambda url: _downloaded(images, url)
 
     def examples(row: Row) -> Sequence[Example]:
+        if column not in row.values:
+            raise row.error(column, f"is no column of the table, which has {', '.join(row.values)}")
         if row.get(column) is None:
             return ()
         code = wiki_language(row.text("language"))

@@ -52,6 +52,13 @@ class TestWit:
         path.write_text("\t".join(WIT_COLUMNS) + "\n" + "".join(lines), encoding="utf-8")
         return path
 
+    def test_a_table_without_the_captions_column_says_which_it_has(self, tmp_path: Path) -> None:
+        path = tmp_path / "wit.tsv"
+        path.write_text(f"language\timage_url\tcaption\nen\t{self.URL}\tA hill\n", encoding="utf-8")
+        problem = r"line 2, field `caption_reference_description`: is no column of the table, which has language, image"
+        with pytest.raises(DataError, match=problem):
+            opened("wit", path=str(path), images=str(tmp_path))
+
     def test_a_picture_is_named_by_its_url(self) -> None:
         assert re.fullmatch(r"[0-9a-f]{32}\.jpg", file_name(self.URL))
         assert file_name(self.URL) != file_name(f"{self.URL}2")

@@ -16,7 +16,7 @@ from visiglot.data.rows import Row, arrow
 from visiglot.data.rows.arrow import ArrowRows
 from visiglot.data.rows.columns import Columns
 from visiglot.data.source import Source, build_source
-from visiglot.errors import ConfigError, DataError
+from visiglot.errors import ConfigError, DataError, Notice
 from visiglot.types import ImageSlot
 
 RED, BLUE = draw("red", "bar"), draw("blue", "bar")
@@ -128,6 +128,15 @@ def test_groups_of_rows_are_kept_up_to_a_size(tmp_path: Path, monkeypatch: pytes
     assert 0 < sum(table.nbytes for table, _ in kept) <= 3 * len(RED)
 
 
+def test_large_groups_of_rows_are_told_with_what_helps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow, "LARGE_GROUP", len(RED))
+    path = write(
+        tmp_path / "t.parquet", [{"image": {"bytes": RED, "path": "a"}, "t": "x"}] * 2, image=IMAGE, t=pa.string()
+    )
+    with pytest.warns(Notice, match=r"t\.parquet is read in groups of up to .*`visiglot data write`"):
+        next(ArrowRows((path,), ("image", "t"), "image").scan())
+
+
 @pytest.mark.parametrize(
     "names", [{}, {"caption": "a", "question": "b", "answer": "c"}, {"question": "b"}, {"answer": "c", "caption": "a"}]
 )
@@ -142,6 +151,11 @@ class TestWebDataset:
         path = tar_of(tmp_path, ("1.png", RED), ("1.json", about))
         source = opened("webdataset", path=path, question="q", answer="a", language_column="lang", id="uid")
         assert (source[0].id, source[0].language, source[0].images[0].data) == ("x9", "deu_Latn", RED)
+
+    def test_members_of_samples_that_are_mixed_up_are_refused_with_their_order(self, tmp_path: Path) -> None:
+        path = tar_of(tmp_path, ("1.png", RED), ("2.png", BLUE), ("1.txt", b"x"), ("2.txt", b"y"))
+        with pytest.raises(DataError, match=r"sample 1, field `txt`: is missing\n.*must follow one another"):
+            opened("webdataset", path=path)
 
     def test_a_caption_of_two_pictures_is_refused(self, tmp_path: Path) -> None:
         path = tar_of(tmp_path, ("1.a.png", RED), ("1.b.png", BLUE), ("1.txt", b"x"))

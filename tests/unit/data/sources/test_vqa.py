@@ -63,7 +63,9 @@ def test_raw_answers_are_those_that_were_typed(tmp_path: Path) -> None:
 
 
 def test_a_question_without_annotation_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"questions.json, line 1, field `question_id`: is 20, which has no annotation"):
+    with pytest.raises(
+        DataError, match=r"questions.json, line 1, row 2, field `question_id`: is 20, which has no annotation"
+    ):
         vqa(tmp_path, [answers("a", question_id=10)])
     source = vqa(tmp_path, [answers("a", question_id=10)], on_bad="skip", max_bad=1.0)
     assert [source[n].id for n in range(len(source))] == ["10"]
@@ -71,7 +73,7 @@ def test_a_question_without_annotation_is_named(tmp_path: Path) -> None:
 
 def test_annotations_of_another_picture_are_refused(tmp_path: Path) -> None:
     rows = [answers("a", question_id=10, image_id=1), answers("b", question_id=20, image_id=3)]
-    with pytest.raises(DataError, match=r"field `image_id`: is 3, but .*questions.json, line 1 asks about 2"):
+    with pytest.raises(DataError, match=r"field `image_id`: is 3, but .*questions.json, line 1, row 2 asks about 2"):
         vqa(tmp_path, rows)
 
 

@@ -1,4 +1,4 @@
-"""Files of any data set whose pictures lie in its rows: Parquet and Arrow of `datasets`, and WebDataset's shards."""
+"""Parquet and Arrow files of `datasets` whose pictures lie in a column."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from visiglot.data.adapter import Origin, Pictures, Reading, adapter
 from visiglot.data.rows import Row
 from visiglot.data.rows.arrow import ArrowRows
 from visiglot.data.rows.columns import Columns
-from visiglot.data.rows.shards import ShardRows, files_of
-from visiglot.data.rows.tars import TarRows
+from visiglot.data.rows.shards import files_of
 from visiglot.types import Example, ImageRef
 
 
-@adapter("parquet-images", title="Parquet or Arrow with a column of pictures", licence=None, commercial=None)
+@adapter("parquet-images", title="Parquet or Arrow with a column of pictures", licence=None)
 def parquet_images(
     origin: Origin,
     *,
@@ -45,38 +44,6 @@ def parquet_images(
 
     files = files_of(path, ".parquet", ".arrow")
     return Reading(ArrowRows(files, tuple(dict.fromkeys((image, *columns.names))), image), examples)
-
-
-@adapter("webdataset", title="WebDataset's tar shards", licence=None, commercial=None)
-def webdataset(
-    origin: Origin,
-    *,
-    path: Path,
-    caption: str | None = None,
-    question: str | None = None,
-    answer: str | None = None,
-    conversation: str | None = None,
-    language_column: str | None = None,
-    id: str | None = None,
-) -> Reading:
-    """Shards of WebDataset and img2dataset: runs of members `000.jpg`, `000.txt`, `000.json` of one name.
-
-    `path` is a .tar file, a folder of them, a pattern with "*", or one with numbers, "train-{000..127}.tar". The
-    caption is the .txt member, unless options name other texts: "txt", or fields of the .json member. Samples without a
-    picture are left out. Shards must not be packed; members that are pickles are refused.
-    """
-    if not (caption or question or conversation):
-        caption = "txt"
-    columns = Columns(caption, question, answer, conversation, language_column, id)
-
-    def examples(row: Row) -> Sequence[Example]:
-        endings = row.need("images")
-        refs = [ImageRef(f"{row.key}.{ending}", data=row.values[ending]) for ending in endings]
-        if not refs:
-            return ()
-        return columns.examples(origin, row, refs, f"{row.where.path.stem}/{row.key}")
-
-    return Reading(ShardRows([TarRows(one) for one in files_of(path, ".tar")]), examples)
 
 
 def _pictures(row: Row, column: str, number: str, folder: Pictures | None) -> list[ImageRef]:
