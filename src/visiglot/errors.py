@@ -16,6 +16,7 @@ anything else is a bug and keeps its traceback. What is no error but should be k
     │   └── CheckpointError  a checkpoint is missing, incomplete, corrupt or can't be written
     ├── TrainingError        a run can't go on (no supervised tokens, a loss that isn't finite, another owner)
     ├── TranslationError     an engine can't go on, or a data set can't be translated
+    │   └── EngineError      an engine can't go on, and holds what it had made by then
     ├── EvaluationError      predictions and references don't fit together
     └── MissingExtraError    an optional dependency isn't installed
 """
@@ -23,7 +24,8 @@ anything else is a bug and keeps its traceback. What is no error but should be k
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 
 class Notice(UserWarning):
@@ -115,6 +117,18 @@ class TrainingError(VisiglotError):
 
 class TranslationError(VisiglotError):
     """A translation engine can't go on, or a data set can't be translated."""
+
+
+class EngineError(TranslationError):
+    """A translation engine can't go on in the midst of the texts that it was given.
+
+    Args:
+        made: text -> its `translate.engine.Output`, of those that were done and may have been paid for.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None, made: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.made = dict(made or {})
 
 
 class EvaluationError(VisiglotError):

@@ -102,6 +102,16 @@ def test_recipe_names_known_tasks_and_allocations_that_its_languages_have(name: 
 
 
 @pytest.mark.parametrize("name", RECIPES)
+def test_recipe_can_be_trained_or_says_which_sources_are_to_be_translated_first(name: str) -> None:
+    from visiglot.cli.recipe_check import obstacles_of
+
+    marked = {source.type for section in data_sections(recipe(name)) for source in section.sources if source.translate}
+    said = obstacles_of(recipe(name))
+    assert bool(said) == bool(marked)
+    assert all(kind in line for kind in marked for line in said)
+
+
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipe_asks_the_built_in_data_for_tasks_and_categories_that_it_has(name: str) -> None:
     from visiglot.data.nano.content import find_task
     from visiglot.data.nano.settings import load_settings

@@ -67,7 +67,7 @@ def test_two_processes_give_the_gradients_and_weights_of_one(make: Callable[[], 
 
 def test_two_processes_leave_out_and_validate_what_one_does(tmp_path: Path) -> None:
     # a process that kept a row which the other left out would divide by another number of tokens
-    stage = {"parts": FULL, "steps": 8, "lr": 1e-3, "batch": {"rows": 8, "accumulate": 2}}
+    stage = {"parts": FULL, "steps": 8, "lr": 1e-3, "batch": {"rows": 16, "accumulate": 2}}
     made = drawn_recipe(stage, llm="llama", save_every=4, on_bad="skip", max_bad=0.2)
     values = made.model_dump(mode="json", by_alias=True, exclude_none=True)
     cut = ["eng_Latn/red-circle", "eng_Latn/blue-bar", "deu_Latn/green-square", "deu_Latn/red-bar"]

@@ -59,6 +59,26 @@ def problems_of(recipe: Recipe) -> list[str]:
     return findings.lines
 
 
+def obstacles_of(recipe: Recipe) -> list[str]:
+    """What must be done before a recipe that holds together can be trained, a line each."""
+    from visiglot.data.licences import permitted
+    from visiglot.data.opening import awaits_translation
+    from visiglot.data.planning import label
+    from visiglot.errors import DataError
+
+    waiting: list[str] = []
+    try:
+        for data in (permitted(stage.data or recipe.data) for stage in recipe.stages):
+            waiting += [label(source) for source in data.sources if awaits_translation(source, data)]
+    except DataError as error:
+        return [f"can't be trained: {error.message}"]
+    if not waiting:
+        return []
+    names = list(dict.fromkeys(waiting))
+    are = "source {} is" if len(names) == 1 else "sources {} are"
+    return [f"can't be trained yet: {are.format(', '.join(names))} to be translated first"]
+
+
 def _check_names(recipe: Recipe, findings: Findings) -> None:
     from visiglot.cli.recipes import bibtex
     from visiglot.evaluate.benchmark import BENCHMARKS

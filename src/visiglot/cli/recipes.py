@@ -61,10 +61,11 @@ def check(
     """Read recipes, and list their parts, stages, export targets and all their problems (exit code 2 if there are any).
 
     Parts, options, languages and names are checked as training would, without weights and without data: the model is
-    put together on a device that allocates nothing. What would come from the hub isn't fetched.
+    put together on a device that allocates nothing. What would come from the hub isn't fetched. Sources that have to be
+    translated before training are named, and are no problem.
     """
     from visiglot.cli.console import quiet_libraries
-    from visiglot.cli.recipe_check import problems_of, targets_of
+    from visiglot.cli.recipe_check import obstacles_of, problems_of, targets_of
     from visiglot.config import load_recipe, recipe_names
     from visiglot.errors import VisiglotError
 
@@ -80,7 +81,7 @@ def check(
         problems = problems_of(recipe)
         bad += bool(problems)
         typer.echo(f"{each}: {'fine' if not problems else f'{len(problems)} problem(s)'}")
-        for line in [*describe_parts_of(recipe), *([] if problems else targets_of(recipe))]:
+        for line in [*describe_parts_of(recipe), *([] if problems else [*targets_of(recipe), *obstacles_of(recipe)])]:
             typer.echo(f"  {line}")
         for problem in problems:
             typer.echo(f"  problem: {problem}", err=True)

@@ -122,10 +122,16 @@ def train(
 
 
 def _rehearse(recipe: Recipe, folder: Path, device: str) -> None:
-    """Say what would be trained on what; parts that must be fetched first are named, not built."""
+    """Say what would be trained on what; parts that must be fetched first are named, not built.
+
+    Raises:
+        ConfigError, DataError: what training would raise.
+    """
     from visiglot.cli.datasets.plan import print_plan
     from visiglot.cli.recipe_check import problems_of
     from visiglot.cli.recipes import describe_parts_of, hub_ids
+    from visiglot.data.licences import permitted
+    from visiglot.data.opening import refuse_untranslated
 
     quiet_libraries()
     if problems := problems_of(recipe):
@@ -134,6 +140,8 @@ def _rehearse(recipe: Recipe, folder: Path, device: str) -> None:
     for line in describe_parts_of(recipe):
         typer.echo(f"  {line}")
     print_plan(recipe)
+    for stage in recipe.stages:
+        refuse_untranslated(permitted(stage.data or recipe.data))
     remote = hub_ids(recipe)
     if remote:
         typer.echo(f"Not built in a dry run, since they'd be fetched from the hub: {', '.join(remote)}")

@@ -78,6 +78,11 @@ class IndexedSource:
     def __getitem__(self, index: int) -> Example:
         return self.reading.examples(self.row(index))[int(self._within[index])]
 
+    @property
+    def row_numbers(self) -> Indices:
+        """The row of each example, ascending [n]; rows without examples don't count."""
+        return self._rows
+
     def row(self, index: int) -> Row:
         """The row that an example is in, perhaps with others."""
         if not 0 <= index < len(self):

@@ -7,15 +7,16 @@ both rounded by largest remainder. What comes when is never written down: the k-
 
 from __future__ import annotations
 
-import zlib
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from visiglot.config import DataSection
 from visiglot.data.allocation import quotas, shares
 from visiglot.data.draws import Order
+from visiglot.data.holdout import held_out
 from visiglot.data.licences import permitted
 from visiglot.data.opening import allocation_of, asked_of, open_section, refuse_untranslated
 from visiglot.data.permutation import permuted
@@ -23,9 +24,8 @@ from visiglot.data.source import Indices, Source
 from visiglot.errors import DataError
 from visiglot.types import Example
 
-_ORDER, _CELL, _TIES, _HELD = range(4)
-"""Streams of random numbers that must not meet: the order of cells, the passes over a cell, ties in rounding, what is
-held out."""
+_ORDER, _CELL, _TIES = range(3)
+"""Streams of random numbers that must not meet: the order of cells, the passes over a cell, ties in rounding."""
 
 Sizes = Mapping[str, int]
 """FLORES-200 code -> examples that there are."""
@@ -37,34 +37,36 @@ class Cell:
 
     Args:
         indices: all its examples, as the source has them.
-        held: how many of them are held out.
+        held: places in `indices` of those that are held out, in the order in which they are measured.
+
+    Attributes:
+        before: for each of `held`, in the order of their places, how many that may be drawn come before it.
     """
 
     source: int
     language: str
     indices: Indices
-    held: int
+    held: tuple[int, ...]
     draws: int
+    before: tuple[int, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        before = tuple(place - rank for rank, place in enumerate(sorted(self.held)))
+        object.__setattr__(self, "before", before)
 
     def drawn(self, number: int, seed: int, rank: int) -> int:
         """The example of the draw that comes `rank` draws of this cell, the `number`-th, after its first.
 
         Draws come in passes, each a fresh permutation, so none is drawn twice before all were drawn once.
         """
-        times, place = divmod(rank, len(self.indices) - self.held)
-        place = permuted(place, len(self.indices) - self.held, (seed, _CELL, number, times))
-        return self._apart(place + self.held) if self.held else int(self.indices[place])
+        left = len(self.indices) - len(self.held)
+        times, place = divmod(rank, left)
+        place = permuted(place, left, (seed, _CELL, number, times))
+        return int(self.indices[place + bisect_right(self.before, place)])
 
     def held_out(self, place: int) -> int:
         """The `place`-th of the examples that are held out."""
-        assert place < self.held
-        return self._apart(place)
-
-    def _apart(self, place: int) -> int:
-        """The cell's examples in an order of which the first are held out. It follows from the language and the cell's
-        size alone, so that every stage, and every task that asks about the same rows, holds out the same."""
-        at = permuted(place, len(self.indices), (_HELD, zlib.crc32(self.language.encode())))
-        return int(self.indices[at])
+        return int(self.indices[self.held[place]])
 
 
 class Mixture:
@@ -81,7 +83,8 @@ class Mixture:
 
     Raises:
         ConfigError: a source has to be translated first, or the allocation says nothing of a language.
-        DataError: a source is empty, or has no example in any of its languages; no source may be used.
+        DataError: a source is empty, has no example in any of its languages, or none but what is held out; no source
+            may be used.
     """
 
     def __init__(self, data: DataSection, *, total: int, seed: int, sources: Sequence[Source] | None = None) -> None:
@@ -120,8 +123,8 @@ class Mixture:
 
         In turn from each source and language, so that any first part of the list has as many of each as it can.
         """
-        rounds = max((cell.held for cell in self.cells), default=0)
-        return [(c.source, c.held_out(place)) for place in range(rounds) for c in self.cells if place < c.held]
+        rounds = max((len(cell.held) for cell in self.cells), default=0)
+        return [(c.source, c.held_out(place)) for place in range(rounds) for c in self.cells if place < len(c.held)]
 
     def table(self) -> dict[tuple[str, str], int]:
         """(source, language) -> draws, for every language asked of the source: 0 where it has no examples."""
@@ -131,13 +134,18 @@ class Mixture:
         return counts
 
     def _plan_cells(self, data: DataSection, total: int, seed: int) -> tuple[Cell, ...]:
-        sizes = [
-            {code: len(source.by_language.get(code, ())) for code in codes}
-            for source, codes in zip(self.sources, self._asked, strict=True)
-        ]
+        held = [held_out(source, data.holdout) for source in self.sources]
+        found: dict[tuple[int, str], tuple[Indices, tuple[int, ...]]] = {}
+        left: list[dict[str, int]] = []
+        for number, (name, source, codes) in enumerate(zip(self.names, self.sources, self._asked, strict=True)):
+            there = [code for code in codes if len(source.by_language.get(code, ()))]
+            found |= {(number, code): (source.by_language[code], held[number][code]) for code in there}
+            left.append({code: len(source.by_language[code]) - len(held[number][code]) for code in there})
+            refuse_used_up(name, left[number])
+        draws = plan_draws(data, left, total, seed)
         return tuple(
-            Cell(number, code, self.sources[number].by_language[code], held(sizes[number][code], data.holdout), draws)
-            for (number, code), draws in plan_draws(data, sizes, total, seed).items()
+            Cell(number, code, indices, places, draws.get((number, code), 0))
+            for (number, code), (indices, places) in found.items()
         )
 
 
@@ -153,23 +161,27 @@ def refuse_empty(name: str, source: Source, codes: Sequence[str]) -> None:
         )
 
 
-def held(size: int, holdout: int) -> int:
-    """How many of a source's `size` examples of a language are held out: never more than half."""
-    return min(holdout, size // 2)
+def refuse_used_up(name: str, left: Sizes) -> None:
+    """Raises DataError: a source has nothing but what is held out."""
+    if not any(left.values()):
+        raise DataError(
+            f"source {name} has nothing left to train on: all that it has in {', '.join(left)} is held out",
+            hint="Lower data.holdout, or take the source out.",
+        )
 
 
-def plan_draws(data: DataSection, sizes: Sequence[Sizes], total: int, seed: int) -> dict[tuple[int, str], int]:
+def plan_draws(data: DataSection, left: Sequence[Sizes], total: int, seed: int) -> dict[tuple[int, str], int]:
     """(number of the source, language) -> draws, for each source and language that there are examples of.
 
     Args:
-        sizes: of each of `data.sources`.
+        left: examples of each of `data.sources` that may be drawn.
         total: draws in all.
         seed: of who gains by rounding.
 
     Raises:
         ConfigError: the allocation says nothing of a language, or gives nothing to any of a source's.
     """
-    left = [{code: size - held(size, data.holdout) for code, size in of.items() if size} for of in sizes]
+    left = [{code: size for code, size in of.items() if size} for of in left]
     weights = [
         sum(of.values()) if section.weight == "size" else section.weight
         for section, of in zip(data.sources, left, strict=True)

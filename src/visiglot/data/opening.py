@@ -95,8 +95,8 @@ def refuse_untranslated(data: DataSection) -> None:
         raise ConfigError(
             "data",
             waiting,
-            hint="Translate them first and name the result as a parquet source; `visiglot data plan` says how many go "
-            "to which language.",
+            hint="Translate them first and name the result as a parquet source: `visiglot translate RECIPE` prints the "
+            "lines, and `visiglot data plan` says how many go to which language.",
         )
 
 

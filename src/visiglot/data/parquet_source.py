@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from visiglot.data.parquet import pyarrow
 from visiglot.data.paths import resolve_below
@@ -25,6 +26,9 @@ ROWS_PER_GROUP = 64
 """Rows that are read together. Few, since training reads in random order: one group of 50 kB pictures is 3 MB."""
 
 GROUPS_KEPT = 16
+
+ROWS_AT_ONCE = 2**16
+"""Rows whose facts are looked through together."""
 
 FORMAT = "visiglot.examples.2"
 
@@ -139,6 +143,7 @@ class ParquetSource:
         for number, code in enumerate(codes):
             if not isinstance(code, str):
                 raise DataError(f"{path}, row {number}: `language` is empty", hint=_HINT)
+        self._languages = languages
         found = np.unique(codes.astype(str))
         wanted = [code for code in found if languages is None or code in languages]
         self.by_language: Mapping[str, Indices] = {
@@ -184,6 +189,37 @@ class ParquetSource:
             if reason is not None and count:
                 kept.left_out[reason] = kept.left_out.get(reason, 0) + count
         return kept
+
+    def by_language_of(self, fact: str) -> Mapping[str, Indices]:
+        """`by_language`, by the language of a fact: that of "<fact>.language" where a row has it."""
+        rows, codes = self._said(f"{fact}.language")
+        if not len(rows):
+            return self.by_language
+        parts = {code: [indices[~np.isin(indices, rows)]] for code, indices in self.by_language.items()}
+        listed = np.isin(rows, np.concatenate([*self.by_language.values(), np.zeros(0, dtype=np.int32)]))
+        for code in np.unique(codes[listed]).tolist():
+            if self._languages is None or code in self._languages:
+                parts.setdefault(code, []).append(rows[listed & (codes == code)])
+        joined = {code: np.sort(np.concatenate(some)) for code, some in parts.items()}
+        return {code: indices for code, indices in joined.items() if len(indices)}
+
+    def _said(self, fact: str) -> tuple[Indices, NDArray[np.str_]]:
+        """Numbers of the rows that have a fact, and what it says in each."""
+        import pyarrow.compute as pc
+
+        rows, said = [np.zeros(0, dtype=np.int32)], [np.zeros(0, dtype=np.str_)]
+        if "facts" not in self._file.schema_arrow.names:
+            return rows[0], said[0]
+        first = 0
+        for batch in self._file.iter_batches(ROWS_AT_ONCE, columns=["facts"]):
+            facts = batch.column(0)
+            offsets = facts.offsets.to_numpy()
+            keys = facts.keys.slice(offsets[0], offsets[-1] - offsets[0])
+            places = np.flatnonzero(pc.equal(keys, fact).to_numpy(zero_copy_only=False))
+            rows.append((np.searchsorted(offsets, places + offsets[0], side="right") - 1 + first).astype(np.int32))
+            said.append(np.array(facts.items.take(places + offsets[0]).to_pylist(), dtype=np.str_))
+            first += len(batch)
+        return np.concatenate(rows), np.concatenate(said)
 
     def _group(self, number: int) -> Table:
         with self._lock:

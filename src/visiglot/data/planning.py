@@ -14,8 +14,9 @@ from typing import Any
 from visiglot.config import DataSection, SourceSection
 from visiglot.data.adapter import FORMATS
 from visiglot.data.allocation import allocate
+from visiglot.data.holdout import held, held_out
 from visiglot.data.licences import LeftOut, left_out, permitted
-from visiglot.data.mixture import plan_draws, refuse_empty, unique
+from visiglot.data.mixture import plan_draws, refuse_empty, refuse_used_up, unique
 from visiglot.data.opening import allocation_of, asked_of, awaits_translation, open_raw, rows_left_out, with_task
 from visiglot.data.source import SOURCES
 from visiglot.errors import DataError
@@ -35,6 +36,7 @@ class SourcePlan:
         examples: that it has in the languages asked for.
         counts: FLORES-200 code -> examples once it is translated; or ITS_OWN -> all of them.
         rows_left_out: reason -> rows that the licence leaves out.
+        held_out: FLORES-200 code -> examples that are held out, where they are known.
     """
 
     name: str
@@ -44,6 +46,7 @@ class SourcePlan:
     examples: int
     counts: Mapping[str, int]
     rows_left_out: Mapping[str, int] = field(default_factory=dict)
+    held_out: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -60,7 +63,11 @@ class DataPlan:
 
     def draws(self, total: int, seed: int) -> dict[tuple[str, str], int]:
         """(name of the source, language) -> draws, 0 for what is asked of a source and isn't there."""
-        found = plan_draws(self.data, [source.counts for source in self.sources], total, seed)
+        left = [
+            {c: n - source.held_out.get(c, held(n, self.data.holdout)) for c, n in source.counts.items()}
+            for source in self.sources
+        ]
+        found = plan_draws(self.data, left, total, seed)
         table = {(source.name, code): 0 for source in self.sources for code in source.counts}
         return table | {(self.sources[number].name, code): count for (number, code), count in found.items()}
 
@@ -107,7 +114,10 @@ def _plan_source(section: SourceSection, data: DataSection, seed: int) -> Source
     if waits:
         shared = allocate(allocation_of(section, data), english, codes)
         counts = {code: shared[code] + (count if code != ENGLISH else 0) for code, count in counts.items()}
-    return SourcePlan(source.name, section, True, waits, examples, counts, rows_left_out(raw))
+        return SourcePlan(source.name, section, True, True, examples, counts, rows_left_out(raw))
+    out = {code: len(places) for code, places in held_out(source, data.holdout).items()}
+    refuse_used_up(source.name, {code: count - out.get(code, 0) for code, count in counts.items()})
+    return SourcePlan(source.name, section, True, False, examples, counts, rows_left_out(raw), out)
 
 
 def _unopened_language(section: SourceSection, codes: Sequence[str]) -> str:

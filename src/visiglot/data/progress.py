@@ -29,13 +29,17 @@ class Progress:
     Args:
         what: begins each line.
         unit: what is counted.
-        total: how many there are, where that is known.
+        total: how many there are, where that is known; the time that is left is said then.
+        about: says more, at the end of the line.
     """
 
-    def __init__(self, what: str, unit: str, total: int | None = None) -> None:
+    def __init__(
+        self, what: str, unit: str, total: int | None = None, *, about: Callable[[], str] | None = None
+    ) -> None:
         self.what = what
         self.unit = unit
         self.total = total
+        self.about = about
         self.count = 0
         self._began = self._said = time.monotonic()
         self._loud = False
@@ -56,4 +60,15 @@ class Progress:
         if say is not None:
             rate = self.count / max(self._said - self._began, 1e-9)
             of = f" of {self.total:,}" if self.total is not None else ""
-            say(f"{self.what}: {self.count:,}{of} {self.unit}, {rate:,.0f} a second")
+            shown = f"{rate:,.0f}" if rate >= 10 or not rate else f"{rate:.2g}"
+            more = [self.about()] if self.about is not None else []
+            if self.total is not None and rate and self.count < self.total:
+                more.append(f"{_spoken((self.total - self.count) / rate)} left")
+            say(", ".join([f"{self.what}: {self.count:,}{of} {self.unit}, {shown} a second", *more]))
+
+
+def _spoken(seconds: float) -> str:
+    """A time in the unit that suits it: "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -38,6 +38,14 @@ class Source(Protocol):
     def __getitem__(self, index: int) -> Example: ...
 
 
+@runtime_checkable
+class ByFact(Protocol):
+    """A source whose facts may be in other languages than their examples, as answers that stay English are."""
+
+    def by_language_of(self, fact: str) -> Mapping[str, Indices]:
+        """`by_language`, by the language of a fact."""
+
+
 SOURCES: Registry[Callable[..., Source]] = Registry(
     "source", modules=("visiglot.data.parquet_source", "visiglot.data.nano.tasks", "visiglot.data.sources")
 )

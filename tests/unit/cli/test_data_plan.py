@@ -166,7 +166,7 @@ def test_training_refuses_what_is_still_to_be_translated(run: Run, tmp_path: Pat
     result = run("train", path)
     assert result.exit_code == 2
     assert "sources.0: capfilt is in English" in result.stderr
-    assert "Translate them first and name the result as a parquet source" in " ".join(result.stderr.split())
+    assert "`visiglot data plan` says how many go to which language" in " ".join(result.stderr.split())
     assert not (tmp_path / "cache" / "index").exists(), "nothing was gone through for that"
 
 

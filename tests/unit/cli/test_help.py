@@ -26,6 +26,25 @@ GENERATION = (
     "--quantize-parts",
 )
 GRAMMAR = {
+    "translate": (
+        "--languages",
+        "--engine",
+        "--engine-option",
+        "--no-filter",
+        "--labels",
+        "--lid-model",
+        "--out",
+        "--source-language",
+        "--allocation",
+        "--seed",
+        "--limit",
+        "--on-bad",
+        "--pictures",
+        "--root",
+        "--resume",
+        "--dry-run",
+        "--report",
+    ),
     "train": ("--out", "--resume", "--fresh", "--device", "--dry-run", "--seed"),
     "evaluate": (
         "--benchmarks",

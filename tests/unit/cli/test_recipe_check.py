@@ -167,3 +167,30 @@ def test_a_file_that_is_no_such_part_is_a_problem(
     result = run("recipes", "check", recipe_on(folders["blip2"], "blip2", tmp_path / "recipe.yaml", **{part: values}))
     assert result.exit_code == 2
     assert said in result.stderr
+
+
+# --- data ------------------------------------------------------------------------------------------------------------
+
+
+def test_sources_that_are_to_be_translated_first_are_named_and_are_no_problem(run: Run, tmp_path: Path) -> None:
+    options = {"path": "nowhere.json", "images": "nowhere"}
+    source = {"type": "capfilt", "options": options, "task": "caption", "translate": True}
+    english = source | {"task": "matching", "languages": "en"}
+    path = tmp_path / "recipe.yaml"
+
+    def printed(*sources: dict[str, Any], **values: Any) -> str:
+        data = {"languages": ["en", "de"], "sources": list(sources), **values}
+        path.write_text(dump_recipe(drawn_recipe({"steps": 2, "data": data}, {"steps": 2})), encoding="utf-8")
+        result = run("recipes", "check", path)
+        assert result.exit_code == 0
+        return result.stdout
+
+    said = printed(source, source | {"task": None}, english)
+    assert "  can't be trained yet: sources capfilt/caption, capfilt are to be translated first\n" in said
+    assert ": fine\n" in said
+    assert "source capfilt/caption is to be translated first" in printed(source)
+    assert "can't be trained" not in printed(english)
+    free = source | {"type": "coco-karpathy", "options": options | {"licence": "CC0-1.0"}, "translate": False}
+    noncommercial = source | {"options": options | {"licence": "CC-BY-NC-4.0"}}
+    assert "can't be trained" not in printed(free, noncommercial, licence="commercial")
+    assert "can't be trained: nothing is left that may be used" in printed(noncommercial, licence="commercial")

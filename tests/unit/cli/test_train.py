@@ -113,6 +113,25 @@ def test_a_dry_run_names_hub_parts_and_builds_nothing(
     assert fitted == []
 
 
+def test_a_dry_run_refuses_what_is_to_be_translated_first_as_training_does(
+    run: Run, tmp_path: Path, fitted: list[object]
+) -> None:
+    rows = [{"image": f"{n}.jpg", "caption": f"a picture of {n} things"} for n in range(12)]
+    (tmp_path / "captions.json").write_text(json.dumps(rows), encoding="utf-8")
+    options = {"path": str(tmp_path / "captions.json"), "images": str(tmp_path)}
+    source = {"type": "capfilt", "options": options, "task": "caption", "translate": True}
+    data = {"languages": ["en", "de"], "sources": [{"type": "drawn"}, source]}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(dump_recipe(drawn_recipe({"steps": 2}, {"steps": 2, "data": data})), encoding="utf-8")
+    rehearsed, trained = run("train", path, "--dry-run"), run("train", path)
+    assert rehearsed.exit_code == trained.exit_code == 2
+    assert "sources.1: capfilt is in English and is to be translated" in rehearsed.stderr
+    assert rehearsed.stderr.endswith(trained.stderr.splitlines()[-1] + "\n")
+    assert "stage stage1: generate" in rehearsed.stdout, "the plan is told all the same"
+    assert fitted == []
+    assert run("train", path, "stages.1.data.sources.1.languages=en", "--dry-run").exit_code == 0
+
+
 def test_fresh_deletes_nothing_when_the_new_run_cannot_start(run: Run, recipe: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run("train", recipe, "--out", out, "--device", "cpu")

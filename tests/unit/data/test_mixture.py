@@ -204,7 +204,7 @@ def test_indices_on_disk_are_not_copied() -> None:
 def test_untranslated_sources_are_refused_and_said_what_to_do() -> None:
     waiting = SourceSection(type="rows", translate=True)
     sources = [Rows("a", {ENGLISH: 5})]
-    with pytest.raises(ConfigError, match="Translate them first") as raised:
+    with pytest.raises(ConfigError, match="is to be translated") as raised:
         Mixture(DataSection(sources=(waiting,), languages=(ENGLISH, GERMAN)), total=8, seed=1, sources=sources)
     assert "sources.0" in str(raised.value)
     english = Mixture(DataSection(sources=(waiting,), languages=(ENGLISH,)), total=8, seed=1, sources=sources)

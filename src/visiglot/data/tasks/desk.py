@@ -51,18 +51,26 @@ class Desk:
             raise self.error(example, f"the task has no prompts in {code} (prompts: {self.prompts})")
         return found
 
-    def languages(self, needs: Sequence[str], usable: Callable[[str], bool] | None = None) -> dict[str, Indices]:
+    def languages(
+        self,
+        needs: Sequence[str],
+        usable: Callable[[str], bool] | None = None,
+        *,
+        within: Mapping[str, Indices] | None = None,
+    ) -> dict[str, Indices]:
         """The source's languages that the task can be set in.
 
         Args:
             needs: facts that each example must have; the first one is looked at.
             usable: whether the task can be set in a language; default: whether there are prompts.
+            within: the examples by language; default: the source's.
 
         Raises:
             DataError: a fact is missing, or no language is left.
         """
         usable = usable or self.has_prompts
-        found = {code: indices for code, indices in self.source.by_language.items() if len(indices)}
+        within = self.source.by_language if within is None else within
+        found = {code: indices for code, indices in within.items() if len(indices)}
         left = {code: indices for code, indices in found.items() if usable(code)}
         if found and not left:
             raise DataError(
@@ -93,14 +101,23 @@ class Desk:
         Raises:
             DataError: the example lacks it, it is empty, or it says that it is in another language.
         """
+        text = self.text(example, name)
+        said = self.language_of(example, name)
+        if said != example.language:
+            raise self.error(example, f"is in {example.language}, but its {name} is in {said}")
+        return text
+
+    def text(self, example: Example, name: str) -> str:
+        """A fact, in whatever language. Raises DataError: the example lacks it, or it is empty."""
         text = example.facts.get(name, "").strip()
         if not text:
             known = ", ".join(example.facts) or "no facts"
             raise self.error(example, f"has no fact {name!r}, which the task needs; it has {known}")
-        said = example.facts.get(f"{name}.language", example.language)
-        if said != example.language:
-            raise self.error(example, f"is in {example.language}, but its {name} is in {said}")
         return text
+
+    def language_of(self, example: Example, name: str) -> str:
+        """The language of a fact."""
+        return example.facts.get(f"{name}.language", example.language)
 
     def pick(self, place: Place, count: int, *what: object) -> int:
         """One of `count` things for an example, by its place among those of its language; `what` names the choice."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
-from visiglot.data.source import Indices, Source
-from visiglot.data.tasks.choice import ChoiceName
+from visiglot.data.source import ByFact, Indices, Source
+from visiglot.data.tasks.choice import ChoiceName, Places
 from visiglot.data.tasks.desk import Desk
 from visiglot.data.tasks.table import TASKS, Task
 from visiglot.data.tasks.templates import PromptSet, fill
@@ -15,20 +16,33 @@ from visiglot.types import Example
 
 @dataclass(frozen=True)
 class FactTask:
-    """A prompt with the facts in `given`, answered by the fact `asked`."""
+    """A prompt with the facts in `given`, answered by the fact `asked`.
+
+    The answer's language is the one that counts and is named, where the facts are in several.
+    """
 
     desk: Desk
     by_language: Mapping[str, Indices]
     given: tuple[str, ...]
     asked: str
 
+    @cached_property
+    def _places(self) -> Places:
+        return Places(self.by_language)
+
     def write(self, index: int) -> Example:
-        example, place = self.desk.read(index)
-        templates = self.desk.templates(example, place.language)
+        example = self.desk.source[index]
+        code = self.desk.language_of(example, self.asked)
+        place = self._places.find(code, index)
+        if place is None:
+            raise self.desk.error(
+                example, f"is in {code}, for which the task has no prompts or the source wasn't opened"
+            )
+        templates = self.desk.templates(example, code)
         template = templates[self.desk.pick(place, len(templates), "template")]
-        facts = {name: self.desk.fact(example, name) for name in self.given}
-        values = self.desk.values(place.language, facts)
-        return self.desk.written(example, template, values, self.desk.fact(example, self.asked))
+        facts = {name: self.desk.text(example, name) for name in self.given}
+        values = self.desk.values(code, facts)
+        return self.desk.written(example, template, values, self.desk.text(example, self.asked), language=code)
 
 
 @dataclass(frozen=True)
@@ -56,7 +70,16 @@ class Rationale:
 
 
 def fact_task(desk: Desk, given: Sequence[str], asked: str) -> Task:
-    return FactTask(desk, desk.languages((*given, asked)), tuple(given), asked)
+    """The task; in a source that is a `ByFact` the facts of an example may be in several languages."""
+    if not isinstance(desk.source, ByFact):
+        return FactTask(desk, desk.languages((*given, asked)), tuple(given), asked)
+    by_answer = desk.source.by_language_of(asked)
+    found = desk.languages((), within=by_answer)
+    for indices in list(found.values())[:1]:
+        example = desk.source[int(indices[0])]
+        for name in (*given, asked):
+            desk.text(example, name)
+    return FactTask(desk, found, tuple(given), asked)
 
 
 @TASKS.register("caption")

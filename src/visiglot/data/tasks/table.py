@@ -74,7 +74,7 @@ class TaskSource:
     """
 
     def __init__(self, source: Source, task_name: str, options: Mapping[str, Any], seed: int) -> None:
-        self.source = source
+        self.source = self.raw = source
         self.task_name = task_name
         self.name = f"{source.name}/{task_name}"
         self.task = TASKS.get(task_name)(source=source, seed=seed, **options)

@@ -1,0 +1,96 @@
+"""What engines said, kept by content: a text is translated once for each language and engine, ever.
+
+A store is an SQLite file for one engine's identity, so that other weights or settings never answer for these. What is
+added is on disk when `add` returns: a process that is killed loses what it was asking for and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from visiglot.config import cache_dir
+from visiglot.errors import TranslationError
+from visiglot.translate.engine import Output
+
+ASKED_TOGETHER = 500
+"""Texts in one question to SQLite, which allows 999 in old versions."""
+
+WAIT = 120.0
+"""Seconds that a process waits for another one that writes."""
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS outputs (
+    source TEXT, target TEXT, text TEXT, translation TEXT, finished INTEGER, engine TEXT, reason TEXT,
+    PRIMARY KEY (source, target, text)
+) WITHOUT ROWID
+"""
+
+
+def store_path(identity: str) -> Path:
+    """The cache's file for an engine."""
+    return cache_dir() / "translations" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.sqlite"
+
+
+class Store:
+    """Outputs of one engine on disk. Several processes may use it at a time.
+
+    Args:
+        path: the file, made where there is none; its folder too.
+
+    Raises:
+        TranslationError: the file can't be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self._said():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(path, timeout=WAIT)
+            self._connection.execute("PRAGMA journal_mode = WAL")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+            with self._connection:
+                self._connection.execute(_TABLE)
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._connection.close()
+
+    def find(self, texts: Sequence[str], source: str, target: str) -> dict[str, Output]:
+        """Those of `texts` that are kept. Raises TranslationError: the file can't be read."""
+        found = {}
+        with self._said():
+            for first in range(0, len(texts), ASKED_TOGETHER):
+                some = texts[first : first + ASKED_TOGETHER]
+                marks = ",".join("?" * len(some))
+                rows = self._connection.execute(
+                    "SELECT text, translation, finished, engine, reason FROM outputs "
+                    f"WHERE source = ? AND target = ? AND text IN ({marks})",
+                    (source, target, *some),
+                )
+                found.update({text: Output(said, bool(done), *rest) for text, said, done, *rest in rows})
+        return found
+
+    def add(self, outputs: Mapping[str, Output], source: str, target: str) -> None:
+        """Keep the outputs for some texts, all of them or none. Raises TranslationError: they can't be written."""
+        rows = [
+            (source, target, text, one.text, int(one.finished), one.engine, one.reason) for text, one in outputs.items()
+        ]
+        with self._said(), self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise TranslationError(
+                f"the store of translations {self.path} can't be used: {error}",
+                hint="Free some space, or move the file away: what was finished is in --out all the same.",
+            ) from error

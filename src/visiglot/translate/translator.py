@@ -1,0 +1,203 @@
+"""Texts in, translations out: what was translated before, what must survive, the engine, the filters."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from visiglot.errors import EngineError, LanguageError, Notice, TranslationError
+from visiglot.translate.engine import Engine, Output
+from visiglot.translate.labels import translate_labels
+from visiglot.translate.protect import prepare
+from visiglot.translate.sentences import split_sentences
+from visiglot.translate.store import Store
+from visiglot.translate.texts import truth_words
+
+if TYPE_CHECKING:
+    from visiglot.translate.filters import Filters
+    from visiglot.translate.protect import Prepared
+
+ASKED_TOGETHER = 2048
+"""Texts that an engine is given at once: what a killed process loses at most."""
+
+NO_TRANSLATION = "no translation"
+"""Why a text is rejected that the engine has nothing for."""
+
+
+class TranslationNotice(Notice):
+    """What an engine can't do, and what is done instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A text's translation.
+
+    Args:
+        engines: who made it; empty where there was nothing to translate.
+    """
+
+    text: str
+    engines: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A text without a translation that may be used.
+
+    Args:
+        translation: what the engine said; "" where it said nothing.
+        reason: a few words, which are counted.
+        detail: a sentence about this text.
+    """
+
+    original: str
+    translation: str
+    reason: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Work:
+    """What was done so far, for rates.
+
+    Args:
+        texts, characters: of the source, each as often as it is asked for.
+        made: sentences and labels that the engine translated, into the language or back.
+        found: those that were there before.
+    """
+
+    texts: int = 0
+    characters: int = 0
+    made: int = 0
+    found: int = 0
+
+
+class Cached:
+    """An engine that is asked for what its store hasn't.
+
+    Args:
+        work: is told what was found and what was made.
+    """
+
+    def __init__(self, engine: Engine, store: Store, work: Work) -> None:
+        self.engine = engine
+        self.store = store
+        self.work = work
+        self.name, self.licence, self.identity = engine.name, engine.licence, engine.identity
+
+    def check(self, source: str, targets: Sequence[str]) -> None:
+        """As the engine does."""
+        self.engine.check(source, targets)
+
+    def translate(self, texts: Sequence[str], source: str, target: str) -> list[Output]:
+        """As the engine does, which gets the texts by length: those that are translated together then take one
+        another's time least, and are the same after a restart."""
+        outputs = self.store.find(list(dict.fromkeys(texts)), source, target)
+        missing = sorted({text for text in texts if text not in outputs}, key=lambda one: (len(one), one))
+        self.work.found += len(outputs)
+        for first in range(0, len(missing), ASKED_TOGETHER):
+            made = self._ask(missing[first : first + ASKED_TOGETHER], source, target)
+            self.store.add(made, source, target)
+            self.work.made += len(made)
+            outputs |= made
+        return [outputs[text] for text in texts]
+
+    def _ask(self, texts: Sequence[str], source: str, target: str) -> dict[str, Output]:
+        try:
+            said = self.engine.translate(texts, source, target)
+        except EngineError as error:
+            self.store.add(error.made, source, target)
+            raise
+        if len(said) != len(texts):
+            raise TranslationError(
+                f"engine {self.engine.name} gave {len(said)} outputs for {len(texts)} texts",
+                hint="This is a mistake of the engine; use another one, or mend it if it's yours.",
+            )
+        return dict(zip(texts, said, strict=True))
+
+
+class Translator:
+    """An engine with its store and the filters.
+
+    Args:
+        source: FLORES-200 code of all texts.
+    """
+
+    def __init__(self, engine: Engine, store: Store, filters: Filters, source: str) -> None:
+        self.engine = engine
+        self.filters = filters
+        self.source = source
+        self.work = Work()
+        self.cached = Cached(engine, store, self.work)
+        self._back: dict[str, bool] = {}
+
+    def translate(self, texts: Sequence[str], target: str) -> dict[str, Translated | Refused]:
+        """A translation of each text, or why there is none.
+
+        Raises:
+            TranslationError: the engine or the store can't go on.
+        """
+        self.work.texts += len(texts)
+        self.work.characters += sum(map(len, texts))
+        prepared = {text: prepare(text, self.source) for text in dict.fromkeys(texts)}
+        outputs = self._outputs([sentence for one in prepared.values() for sentence in one.sentences], target)
+        return {text: self._judged(text, one, outputs, target) for text, one in prepared.items()}
+
+    def labels(self, labels: Sequence[str], target: str) -> dict[str, Translated]:
+        """Translations of labels that were translated back to what they were; the others are missing.
+
+        The words for yes and no are those of the table of languages. An engine that doesn't translate back into the
+        source's language gives none but these, and a notice says so.
+
+        Raises:
+            TranslationError: the engine or the store can't go on.
+        """
+        self.work.texts += len(labels)
+        self.work.characters += sum(map(len, labels))
+        known = truth_words(labels, self.source, target)
+        asked = sorted({label for label in labels if label not in known})
+        checked = {}
+        if asked and self._comes_back(target):
+            checked = translate_labels(self.cached, asked, self.source, [target])[target]
+        by_engine = {label: Translated(text, frozenset({self.engine.name})) for label, text in checked.items()}
+        return {label: Translated(text) for label, text in known.items()} | by_engine
+
+    def _comes_back(self, target: str) -> bool:
+        if target not in self._back:
+            try:
+                self.engine.check(target, [self.source])
+                self._back[target] = True
+            except LanguageError:
+                self._back[target] = False
+                what = "short answers, names and choices stay as they are"
+                text = f"{self.engine.name} can't translate from {target} to check labels: {what}"
+                warnings.warn(TranslationNotice(text), stacklevel=2)
+        return self._back[target]
+
+    def _outputs(self, sentences: Sequence[str], target: str) -> dict[str, Output]:
+        asked = list(dict.fromkeys(sentences))
+        return dict(zip(asked, self.cached.translate(asked, self.source, target), strict=True))
+
+    def _judged(self, text: str, prepared: Prepared, outputs: dict[str, Output], target: str) -> Translated | Refused:
+        said = [outputs[sentence] for sentence in prepared.sentences]
+        if not said:
+            return Translated(text)
+        words = [one.text for one in said if one.text is not None]
+        if len(words) < len(said):
+            lacking, one = next(pair for pair in zip(prepared.sentences, said, strict=True) if pair[1].text is None)
+            why = f": {one.reason}" if one.reason else ""
+            return Refused(text, "", NO_TRANSLATION, f"{self.engine.name} has none of {lacking!r}{why}")
+        whole = prepared.restore(words, target)
+        rejection = self.filters.reject(
+            text,
+            whole,
+            self.source,
+            target,
+            finished=all(one.finished for one in said),
+            sentences=(len(split_sentences(text, self.source)), len(split_sentences(whole, target))),
+        )
+        if rejection is not None:
+            return Refused(text, whole, rejection.reason, rejection.detail)
+        return Translated(whole, frozenset(one.engine or self.engine.name for one in said))
