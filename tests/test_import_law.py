@@ -26,6 +26,7 @@ BASE = frozenset(
         "memory",
         "prompts",
         "registry",
+        "endpoint",
         "render",
         "sheet",
         "types",

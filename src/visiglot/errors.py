@@ -17,6 +17,7 @@ anything else is a bug and keeps its traceback. What is no error but should be k
     ├── TrainingError        a run can't go on (no supervised tokens, a loss that isn't finite, another owner)
     ├── TranslationError     an engine can't go on, or a data set can't be translated
     │   └── EngineError      an engine can't go on, and holds what it had made by then
+    ├── EndpointError        a chat endpoint can't be used, or a limit on it is reached
     ├── EvaluationError      predictions and references don't fit together
     └── MissingExtraError    an optional dependency isn't installed
 """
@@ -129,6 +130,10 @@ class EngineError(TranslationError):
     def __init__(self, message: str, *, hint: str | None = None, made: Mapping[str, Any] | None = None) -> None:
         super().__init__(message, hint=hint)
         self.made = dict(made or {})
+
+
+class EndpointError(VisiglotError):
+    """A chat endpoint can't be reached or used, or a limit that was set on it is reached."""
 
 
 class EvaluationError(VisiglotError):

@@ -115,6 +115,8 @@ class Example:
         group: the unit of resampling in confidence intervals (for the built-in data the concept).
         facts: what the source says before any prompt, by name ("caption", "question", "answer"); tasks write their
             turns from it, and it is what gets translated. Of a translated example "source.question" is the original.
+        choices: the answers that there are to choose from, where a question has such: a label set, or the options in
+            their order. They can be ranked by likelihood.
     """
 
     id: str
@@ -126,6 +128,7 @@ class Example:
     task: str = ""
     group: str = ""
     facts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +292,13 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One generated answer with what is needed to score it. Exactly one of `text` and `error` is None."""
+    """One answer with what is needed to score it. Exactly one of `text` and `error` is None.
+
+    Args:
+        facts: what a metric needs beside the answer and the references, by name ("options", "index").
+        choices: the answers that there were to choose from, if any.
+        likelihoods: of each choice, its log-likelihood in nats, where the choices were ranked; `text` is the likeliest.
+    """
 
     id: str
     image: str
@@ -305,6 +314,9 @@ class Prediction:
     settings_hash: str
     task: str = ""
     group: str = ""
+    facts: Mapping[str, str] = field(default_factory=dict, hash=False)
+    choices: tuple[str, ...] = ()
+    likelihoods: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,7 @@ def _add(
             licence="names: Unicode-3.0; pictures: each with its own in the data (see `visiglot data nano`)",
             citation="Unicode CLDR 48 annotations; OpenMoji, Twemoji, Fluent Emoji and Noto Emoji drawings",
             translation="none: names by CLDR's contributors in each language; prompts in English",
+            folder="nano",
             control_of=control_of if control != "none" else "",
             control=CONTROLS.get(control, ""),
         ),

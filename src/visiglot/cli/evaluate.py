@@ -203,7 +203,7 @@ def _rehearse(name: str, benchmarks: Sequence[Benchmark], spec: str, limit: int 
 
     card = card_languages(name)
     for benchmark in benchmarks:
-        data = benchmark.load(None)
+        data = benchmark.open(None)
         codes = resolve(spec, all_codes=card if card is not None else data.languages)
         if card is None:
             typer.echo(f"{name} isn't on this machine: `all` is taken to be the benchmark's languages")

@@ -5,8 +5,9 @@ R rows, L tokens, T target tokens, S image slots, I pictures
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -64,6 +65,19 @@ def collate(
         features=found,
         prompt_mask=torch.tensor(prompts, dtype=torch.bool),
     )
+
+
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on `device`."""
+    moved: dict[str, Any] = {
+        field.name: value.to(device, non_blocking=True)
+        for field in dataclasses.fields(batch)
+        if isinstance(value := getattr(batch, field.name), Tensor)
+    }
+    features = batch.features
+    if features is not None:
+        features = VisionFeatures(features.patches.to(device), features.pooled.to(device), features.grid)
+    return dataclasses.replace(batch, **moved, features=features)
 
 
 def _prompt_mask(sample: Sample, image_token_id: int) -> list[bool]:

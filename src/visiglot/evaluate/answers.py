@@ -1,19 +1,24 @@
-"""Who is asked: the seam between a benchmark and whatever answers it. Here: a Visiglot model in this process."""
+"""Who is asked: the seam between a benchmark and whatever answers it, and the first of them, a Visiglot model.
+
+The others: `visiglot.evaluate.stock` (any model of transformers), `visiglot.evaluate.chat` (an endpoint).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol
 
 from visiglot.errors import VisiglotError
 from visiglot.evaluate.benchmark import Settings
 from visiglot.prompts import placed, placing_of
-from visiglot.types import Example, ImageRef
+from visiglot.types import Example, ImageRef, Message
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from visiglot.models.processor import VisiglotProcessor
     from visiglot.models.vlm import VisionLanguageModel
 
@@ -41,6 +46,14 @@ class Answerer(Protocol):
         """
         ...
 
+    def rank(self, examples: Sequence[Example]) -> Iterator[tuple[int, tuple[float, ...] | VisiglotError]]:
+        """(index of the example, the log-likelihood of each of its choices or why there is none), likewise.
+
+        Raises:
+            EvaluationError: it can't say how likely a given answer is.
+        """
+        ...
+
 
 class ModelAnswerer:
     """A Visiglot model. Every picture among the examples of a call is read and encoded once.
@@ -62,7 +75,8 @@ class ModelAnswerer:
     ) -> None:
         from visiglot.models.answer import Answering
 
-        self._answering = Answering(model.eval(), processor, max_batch_tokens=max_batch_tokens)
+        self._model, self._processor, self._max_batch_tokens = model.eval(), processor, max_batch_tokens
+        self._answering = Answering(model, processor, max_batch_tokens=max_batch_tokens)
         self._placing = placing_of(model.config, processor)
         self.device = str(model.device)
         self.name = name
@@ -84,6 +98,19 @@ class ModelAnswerer:
         for key, found in self._answering.answer(requests):
             yield int(key), found if isinstance(found, VisiglotError) else found.text
 
+    def rank(self, examples: Sequence[Example]) -> Iterator[tuple[int, tuple[float, ...] | VisiglotError]]:
+        """See `visiglot.evaluate.ranking`."""
+        from visiglot.evaluate.ranking import rank_choices
+
+        return rank_choices(
+            self._model, self._processor, examples, self._placing, max_batch_tokens=self._max_batch_tokens
+        )
+
+
+def asked_turns(example: Example) -> tuple[Message, ...]:
+    """The turns that are put to a model: all but an answer that stands last."""
+    return example.messages[:-1] if example.messages[-1].role == "assistant" else example.messages
+
 
 def error_line(error: VisiglotError) -> str:
     """What is wrong and what to do about it in one line, as rows of answers and predictions keep it."""
@@ -99,10 +126,7 @@ def picture_id(ref: ImageRef) -> str:
 def fingerprint_model(model: VisionLanguageModel, processor: VisiglotProcessor) -> str:
     """SHA-256 of the weights, the vocabulary, the template and the preprocessing, and where pictures stand unless it is
     behind the words: all that makes an answer."""
-    import torch
-
     spec = processor.spec()
-    told = hashlib.sha256()
     facts = {
         "layout": spec.layout,
         "image_token": [spec.image_token, spec.image_token_id, spec.tokens_per_image],
@@ -113,8 +137,15 @@ def fingerprint_model(model: VisionLanguageModel, processor: VisiglotProcessor) 
     }
     if model.config.image_first:
         facts["image_first"] = model.config.image_gap
-    told.update(json.dumps(facts, sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
+    return hash_state(model.state_dict(), facts)
+
+
+def hash_state(state: Mapping[str, Tensor], facts: Mapping[str, object]) -> str:
+    """SHA-256 of facts (JSON) and of tensors with their names, in the order of the names."""
+    import torch
+
+    told = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(state.items()):
         told.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         told.update(tensor.detach().contiguous().cpu().flatten().view(torch.uint8).numpy().tobytes())
     return told.hexdigest()

@@ -63,6 +63,8 @@ class Benchmark:
         metrics: by task, names in the table of metrics; the first is the one that headlines and bars show.
         settings: of generation.
         chance: by task, the value of the first metric that guessing gives, where there is such a thing.
+        folder: of its data under the root of all benchmarks' data; "": its name.
+        facts: names of the examples' facts that the metrics need, which go into the prediction files.
         control_of, control: for a control, the benchmark that it controls and what was done ("wrong image").
         licence, citation: of the data; citation is a key of recipes/citations.toml or a reference in words.
         translation: who made the texts in the other languages.
@@ -79,8 +81,20 @@ class Benchmark:
     translation: str
     settings: Settings = Settings()
     chance: Mapping[str, float] = field(default_factory=dict)
+    folder: str = ""
+    facts: tuple[str, ...] = ()
     control_of: str = ""
     control: str = ""
+
+    def open(self, root: Path | None) -> BenchmarkData:
+        """The data, from the benchmark's folder under `root`; from its own place when there is no root or, for a
+        benchmark whose data comes with the package, no such folder.
+
+        Raises:
+            EvaluationError: there is neither, or a file is not as published.
+        """
+        folder = root / (self.folder or self.name) if root is not None else None
+        return self.load(folder if folder is not None and folder.is_dir() else None)
 
     def metrics_of(self, task: str) -> tuple[str, ...]:
         """Names of the metrics of a task.

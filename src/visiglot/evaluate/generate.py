@@ -8,21 +8,30 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from visiglot import environment
 from visiglot.errors import EvaluationError, VisiglotError
 from visiglot.evaluate import provenance
-from visiglot.evaluate.answers import Answerer, ModelAnswerer, error_line, picture_id
-from visiglot.evaluate.benchmark import Benchmark, BenchmarkData
+from visiglot.evaluate.answers import Answerer, ModelAnswerer, asked_turns, error_line
+from visiglot.evaluate.benchmark import Benchmark, BenchmarkData, Settings
+from visiglot.evaluate.gathering import (
+    append_to,
+    keep_finished,
+    own_share,
+    part_of,
+    pictures_of,
+    put_together,
+    read_parts,
+    write_row,
+)
 from visiglot.evaluate.pictures import image_name, keep_pictures
 from visiglot.evaluate.predictions import (
-    prediction_line,
     prediction_path,
     read_predictions,
-    write_predictions,
 )
 from visiglot.evaluate.provenance import BenchmarkRun, Run
+from visiglot.evaluate.sharing import ALONE, Share
 from visiglot.evaluate.trained import TrainedLanguages, groups_of
 from visiglot.types import Example, Prediction
 
@@ -33,6 +42,8 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, int], None]
 """Told (answers there, answers wanted, failures among them) whenever one more is written."""
 
+Answers = Literal["generate", "likelihood"]
+LIKELIHOOD = "likelihood"
 UNKNOWN = TrainedLanguages()
 ROWS_AT_ONCE = 1024
 PICTURES_AT_ONCE = 128
@@ -119,6 +130,8 @@ def collect_predictions(
     recipe: str = "",
     trained: TrainedLanguages = UNKNOWN,
     command: Sequence[str] = (),
+    answers: Answers = "generate",
+    share: Share = ALONE,
     progress: Progress | None = None,
 ) -> Generated:
     """Ask `answerer` a benchmark in some languages and write one prediction file for each.
@@ -134,20 +147,24 @@ def collect_predictions(
             it, the files of these languages are made anew.
         split, prompt_set: default: the benchmark's first.
         limit: examples in each language, the first so many.
-        root: folder of the benchmark's data; default: its own place.
+        root: the folder that holds a folder of data for each benchmark; default: each benchmark's own place.
         recipe, command: for run.json.
         trained: which languages the model knows, and which with pictures: makes the report's groups.
+        answers: "generate", or "likelihood": the likeliest of each question's choices. The latter's prompt set is
+            called <prompt set>-likelihood.
+        share: of this process, where several ask the same. Each writes files of its own, and the main one gathers
+            them, checks that nothing is missing, and returns what all made.
 
     Raises:
-        EvaluationError: no examples in any of the languages, or an id that is there twice.
+        EvaluationError: no examples in any of the languages, an id that is there twice, or no likelihoods.
         UnknownNameError: no such split or prompt set.
         VisiglotError: a file can't be written.
     """
     split, prompt_set = benchmark.choose("split", split), benchmark.choose("prompt set", prompt_set)
-    data = benchmark.load(root)
+    data = benchmark.open(root)
     examples = _read_examples(benchmark, data, languages, split, prompt_set, limit)
     lacking = tuple(code for code in languages if code not in examples)
-    settings_hash = _settings_hash(benchmark, data, answerer, split, prompt_set)
+    settings_hash = _settings_hash(benchmark, data, answerer, split, prompt_set, answers)
     counts = {code: len(rows) for code, rows in examples.items()}
     row = _benchmark_run(benchmark, data, split, settings_hash, groups_of(data, trained), counts)
     run = Run(
@@ -159,40 +176,51 @@ def collect_predictions(
         versions=environment.versions(),
         device=answerer.device,
     )
-    provenance.add_benchmark(out, run, f"{benchmark.name}.{prompt_set}", row)
-
-    paths = {code: prediction_path(out, benchmark.name, prompt_set, code) for code in examples}
-    done: dict[tuple[str, str], Prediction] = {}
+    called = f"{prompt_set}-{LIKELIHOOD}" if answers == LIKELIHOOD else prompt_set
+    paths = {code: prediction_path(out, benchmark.name, called, code) for code in examples}
     dropped = 0
-    for code, path in paths.items():
-        old = read_predictions(path, torn=True) if resume and path.exists() else []
-        kept = [p for p in old if p.settings_hash == settings_hash and p.error is None]
-        dropped += sum(p.settings_hash != settings_hash for p in old)
-        write_predictions(kept, path)
-        done.update({(code, p.id): p for p in kept})
-    wanted = [(code, example) for code, rows in examples.items() for example in rows]
-    before = sum((code, example.id) in done for code, example in wanted)
-    waiting = [(code, example) for code, example in wanted if (code, example.id) not in done]
+    if share.main:
+        provenance.add_benchmark(out, run, f"{benchmark.name}.{called}", row)
+        dropped = keep_finished(paths, settings_hash, resume=resume)
+    share.wait()
+    done = {(code, row.id): row for code, path in paths.items() for row in read_predictions(path)}
+    share.wait()
 
+    wanted = [(code, example) for code, rows in examples.items() for example in rows]
+    waiting = [(code, example) for code, example in wanted if (code, example.id) not in done]
+    before, own = len(wanted) - len(waiting), own_share(waiting, share)
     made = failed = 0
     with ExitStack() as stack:
-        files = {code: stack.enter_context(_append(path)) for code, path in paths.items()}
-        for chunk in _chunks(waiting):
-            for index, answer in answerer.answer([example for _, example in chunk], benchmark.settings):
+        files = {code: stack.enter_context(append_to(part_of(path, share))) for code, path in paths.items()}
+        for chunk in _chunks(own):
+            asked = [example for _, example in chunk]
+            for index, answer in _answers(answerer, asked, benchmark.settings, answers):
                 code, example = chunk[index]
-                prediction = _prediction(
-                    code, example, answer, benchmark, split, prompt_set, answerer.name, settings_hash
-                )
+                prediction = _prediction(code, example, answer, benchmark, split, called, answerer.name, settings_hash)
                 done[code, example.id] = prediction
-                _write(files[code], prediction, paths[code])
+                write_row(files[code], prediction, part_of(paths[code], share))
                 made += 1
                 failed += prediction.error is not None
                 if progress is not None:
-                    progress(before + made, len(wanted), failed)
-    assert before + made == len(wanted), "every example has one answer or one error"
-    _finish(paths, examples, done)
-    keep_pictures([example for _, example in wanted], out)
-    return Generated(benchmark.name, prompt_set, made, before, failed, dropped, lacking)
+                    progress(before + made, before + len(own), failed)
+    assert made == len(own), "every example has one answer or one error"
+    share.wait()
+    if share.main:
+        for code, path in paths.items():
+            done.update({(code, row.id): row for row in read_parts(path)})
+        new = [done[code, example.id] for code, example in waiting if (code, example.id) in done]
+        made, failed = len(new), sum(row.error is not None for row in new)
+        assert made == len(waiting), "what the processes made together is what was asked"
+        put_together(paths, examples, done)
+        keep_pictures([example for _, example in wanted], out)
+    share.wait()
+    return Generated(benchmark.name, called, made, before, failed, dropped, lacking)
+
+
+def _answers(
+    answerer: Answerer, examples: Sequence[Example], settings: Settings, answers: Answers
+) -> Iterator[tuple[int, str | tuple[float, ...] | VisiglotError]]:
+    return answerer.rank(examples) if answers == LIKELIHOOD else answerer.answer(examples, settings)
 
 
 def _read_examples(
@@ -224,7 +252,9 @@ def _read_examples(
     return {code: rows for code, rows in found.items() if rows}
 
 
-def _settings_hash(benchmark: Benchmark, data: BenchmarkData, answerer: Answerer, split: str, prompt_set: str) -> str:
+def _settings_hash(
+    benchmark: Benchmark, data: BenchmarkData, answerer: Answerer, split: str, prompt_set: str, answers: Answers
+) -> str:
     """SHA-256 of everything that an answer follows from, the example apart."""
     facts = {
         "benchmark": benchmark.name,
@@ -234,6 +264,8 @@ def _settings_hash(benchmark: Benchmark, data: BenchmarkData, answerer: Answerer
         "settings": asdict(benchmark.settings),
         "model": answerer.fingerprint,
     }
+    if answers != "generate":
+        facts["answers"] = answers
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
@@ -267,7 +299,7 @@ def _chunks(waiting: Sequence[tuple[str, Example]]) -> Iterator[list[tuple[str, 
     """The examples picture by picture, cut where a chunk has enough of either."""
     by_picture: dict[tuple[str, ...], list[tuple[str, Example]]] = {}
     for code, example in waiting:
-        by_picture.setdefault(tuple(map(picture_id, example.images)), []).append((code, example))
+        by_picture.setdefault(pictures_of(example), []).append((code, example))
     chunk: list[tuple[str, Example]] = []
     pictures = 0
     for ids, rows in by_picture.items():
@@ -286,19 +318,22 @@ def _chunks(waiting: Sequence[tuple[str, Example]]) -> Iterator[list[tuple[str, 
 def _prediction(
     code: str,
     example: Example,
-    answer: str | VisiglotError,
+    answer: str | tuple[float, ...] | VisiglotError,
     benchmark: Benchmark,
     split: str,
     prompt_set: str,
     model: str,
     settings_hash: str,
 ) -> Prediction:
-    turns = example.messages[:-1] if example.messages[-1].role == "assistant" else example.messages
+    likelihoods: tuple[float, ...] = ()
+    if isinstance(answer, tuple):
+        likelihoods = answer
+        answer = example.choices[max(range(len(likelihoods)), key=likelihoods.__getitem__)]
     return Prediction(
         id=example.id,
         image=image_name(example.images),
         language=code,
-        prompt="\n".join(turn.text for turn in turns),
+        prompt="\n".join(turn.text for turn in asked_turns(example)),
         text=answer if isinstance(answer, str) else None,
         error=None if isinstance(answer, str) else error_line(answer),
         benchmark=benchmark.name,
@@ -309,39 +344,7 @@ def _prediction(
         settings_hash=settings_hash,
         task=example.task,
         group=example.group,
+        facts={key: example.facts[key] for key in benchmark.facts},
+        choices=example.choices,
+        likelihoods=likelihoods,
     )
-
-
-def _append(path: Path) -> IO[str]:
-    try:
-        return path.open("a", encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _write(file: IO[str], prediction: Prediction, path: Path) -> None:
-    try:
-        file.write(prediction_line(prediction))
-        file.flush()
-    except OSError as error:
-        raise _cannot_write(path, error) from error
-
-
-def _cannot_write(path: Path, error: OSError) -> VisiglotError:
-    return VisiglotError(
-        f"{path} can't be written: {error.strerror or error}",
-        hint="Free some space and run the same command with --resume; what is there is kept.",
-    )
-
-
-def _finish(
-    paths: Mapping[str, Path],
-    examples: Mapping[str, Sequence[Example]],
-    done: Mapping[tuple[str, str], Prediction],
-) -> None:
-    """Put each file in the benchmark's order, answers outside today's limit behind."""
-    for code, path in paths.items():
-        first = [example.id for example in examples[code]]
-        asked = set(first)
-        rest = sorted(id for language, id in done if language == code and id not in asked)
-        write_predictions([done[code, id] for id in (*first, *rest)], path)

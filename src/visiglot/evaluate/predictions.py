@@ -22,6 +22,7 @@ MEANS = "means.jsonl"
 RUN = "run.json"
 
 _KINDS = {Prediction: "prediction", Score: "score", GroupMean: "mean"}
+_NO_TEXT = ("references", "choices", "likelihoods", "facts")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -175,7 +176,7 @@ def _objects(path: Path, *, torn: bool) -> Iterator[tuple[str, dict[str, Any]]]:
 def _checked(kind: type[Prediction | Score | GroupMean], values: dict[str, Any], where: str) -> dict[str, Any]:
     """`values` if its keys are those of `kind`."""
     known = {f.name for f in fields(kind)}
-    needed = {f.name for f in fields(kind) if f.default is MISSING}
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}
     problems = [f"lacks {key!r}" for key in sorted(needed - values.keys())]
     problems += [f"has {key!r}, which isn't known" for key in sorted(values.keys() - known)]
     if problems:
@@ -188,13 +189,15 @@ def _checked(kind: type[Prediction | Score | GroupMean], values: dict[str, Any],
 
 def _prediction(values: dict[str, Any], where: str) -> Prediction:
     checked = dict(_checked(Prediction, values, where))
-    references = checked["references"]
-    if not isinstance(references, list) or not all(isinstance(r, str) for r in references):
-        raise EvaluationError(f"{where}: `references` must be a list of texts, found {references!r}")
-    checked["references"] = tuple(references)
+    for key in ("references", "choices"):
+        checked[key] = _texts(checked.get(key, []), key, where)
+    checked["likelihoods"] = _likelihoods(checked.get("likelihoods", []), len(checked["choices"]), where)
+    facts = checked.setdefault("facts", {})
+    if not isinstance(facts, dict) or not all(isinstance(fact, str) for fact in facts.values()):
+        raise EvaluationError(f"{where}: `facts` must be an object of texts, found {facts!r}")
     for key, value in checked.items():
         empty = key in ("text", "error") and value is None
-        if key != "references" and not empty and not isinstance(value, str):
+        if key not in _NO_TEXT and not empty and not isinstance(value, str):
             raise EvaluationError(f"{where}: `{key}` must be text, found {value!r}")
     if (checked["text"] is None) == (checked["error"] is None):
         raise EvaluationError(
@@ -203,6 +206,25 @@ def _prediction(values: dict[str, Any], where: str) -> Prediction:
         )
     checked["language"] = _code(checked["language"], where)
     return Prediction(**checked)
+
+
+def _texts(value: Any, key: str, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
+        raise EvaluationError(f"{where}: `{key}` must be a list of texts, found {value!r}")
+    return tuple(value)
+
+
+def _likelihoods(value: Any, choices: int, where: str) -> tuple[float, ...]:
+    """Of each choice, or of none."""
+    numbers = isinstance(value, list) and all(
+        isinstance(one, int | float) and not isinstance(one, bool) and math.isfinite(one) for one in value
+    )
+    if not numbers or len(value) not in (0, choices):
+        raise EvaluationError(
+            f"{where}: `likelihoods` must be one finite number for each of the {choices} choices, found {value!r}",
+            hint="Leave it out where the choices weren't ranked.",
+        )
+    return tuple(float(one) for one in value)
 
 
 def _code(name: str, where: str) -> str:

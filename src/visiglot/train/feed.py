@@ -7,10 +7,9 @@ left or right, so it is the same however the rows are split into forward passes 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import hashlib
 from collections.abc import Collection, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -121,16 +120,3 @@ def split_rows(samples: Sequence[T], accumulate: int, rank: int, processes: int)
             hint="Raise batch.rows, lower batch.accumulate, or train with fewer processes.",
         )
     return own
-
-
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch with its tensors on `device`."""
-    moved: dict[str, Any] = {
-        field.name: value.to(device, non_blocking=True)
-        for field in dataclasses.fields(batch)
-        if isinstance(value := getattr(batch, field.name), Tensor)
-    }
-    features = batch.features
-    if features is not None:
-        features = VisionFeatures(features.patches.to(device), features.pooled.to(device), features.grid)
-    return dataclasses.replace(batch, **moved, features=features)

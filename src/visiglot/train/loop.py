@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from visiglot.config import Recipe, cache_dir
+from visiglot.data.collate import to_device
 from visiglot.data.ledger import Ledger
 from visiglot.errors import CheckpointError, ConfigError, TrainingError
 from visiglot.files import write_text
@@ -32,7 +33,6 @@ from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.runs import Position
 from visiglot.models.vlm import VisionLanguageModel
 from visiglot.train.checkpoint import owned
-from visiglot.train.feed import to_device
 from visiglot.train.optimiser import build_optimiser
 from visiglot.train.precision import build_accelerator
 from visiglot.train.resume import Run, open_run

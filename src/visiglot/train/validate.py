@@ -19,12 +19,13 @@ from torch import nn
 
 from visiglot.config import Recipe, StageSection
 from visiglot.data.batches import read_sample
+from visiglot.data.collate import to_device
 from visiglot.data.ledger import BAD_PICTURE, TOO_LONG, Unusable
 from visiglot.data.mixture import Mixture
 from visiglot.errors import ImageError, TrainingError
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.train.costs import Cost, Costs
-from visiglot.train.feed import Feed, to_device
+from visiglot.train.feed import Feed
 from visiglot.train.loader import unreadable
 from visiglot.train.objectives import Objective, ObjectiveLoss
 from visiglot.train.pictures import Pictures

@@ -134,3 +134,19 @@ def row(id: str = "1", text: str | None = "cat", *references: str, **changes: st
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
     return tmp_path / "evaluation"
+
+
+class Ranking(Scripted):
+    """Finds each choice as likely as its place in `preferred` says: the first most; and fails at `broken`."""
+
+    def __init__(self, preferred: Sequence[str], broken: str = "") -> None:
+        super().__init__()
+        self.preferred = preferred
+        self.broken = broken
+
+    def rank(self, examples: Sequence[Example]) -> Iterator[tuple[int, tuple[float, ...] | VisiglotError]]:
+        for index, example in enumerate(examples):
+            if example.id == self.broken:
+                yield index, ModelError("scores aren't finite")
+            else:
+                yield index, tuple(-float(self.preferred.index(choice)) for choice in example.choices)

@@ -113,7 +113,10 @@ def test_the_revision_follows_the_data(folder: Path, tmp_path: Path) -> None:
 def test_the_whole_way_gives_scores(folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("sacrebleu")
     nano = BENCHMARKS.get("nano")
-    collect_predictions(Scripted(), nano, ["eng_Latn", "swh_Latn"], tmp_path, resume=True, root=folder)
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / "nano").symlink_to(folder)
+    collect_predictions(Scripted(), nano, ["eng_Latn", "swh_Latn"], tmp_path, resume=True, root=root)
     assert {(s.language, s.metric, s.value) for s in score_predictions(tmp_path)} == {
         (code, metric, best)
         for code in ("eng_Latn", "swh_Latn")

@@ -10,7 +10,7 @@ import re
 
 from visiglot.languages import ENGLISH, language
 from visiglot.translate.engine import Output
-from visiglot.translate.engines.endpoint import Reply
+from visiglot.endpoint import Reply
 
 RULES = 1
 """Raised when an answer is read otherwise than before."""

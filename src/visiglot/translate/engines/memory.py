@@ -137,7 +137,7 @@ class _Remembered:
                 store.add(error.made, source, target)
                 made = _signed(made | error.made, rest)
                 raise EngineError(error.message, hint=error.hint, made=made) from error
-            store.add(said, source, target)
+            said = store.add(said, source, target)
         return _signed(made | said, rest)
 
     def _notify(self, source: str, targets: Sequence[str]) -> None:

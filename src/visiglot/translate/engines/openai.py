@@ -11,11 +11,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from visiglot.errors import EngineError, TranslationError
+from visiglot.endpoint import Endpoint, Pace, StoppedError, TextRefusedError
+from visiglot.errors import EndpointError, EngineError
 from visiglot.languages import language
 from visiglot.translate.engine import ENGINES, Engine, Output
 from visiglot.translate.engines.answers import RULES, output_of
-from visiglot.translate.engines.endpoint import Endpoint, Pace, StoppedError, TextRefusedError
 
 PROMPT = (
     "Translate the text below from {source} into {target}. Answer with the translation only: no quotation marks around "
@@ -136,7 +136,7 @@ class _Chat:
         failures = (error for one in ended if (error := one.exception()) and not isinstance(error, StoppedError))
         if (failure := next(failures, None)) is None:
             return [one.result() for one in asked]
-        if not isinstance(failure, TranslationError):
+        if not isinstance(failure, EndpointError):
             raise failure
         raise EngineError(failure.message, hint=failure.hint, made=_made(texts, asked)) from failure
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from visiglot.errors import ConfigError, TranslationError
+from visiglot.errors import ConfigError, EndpointError
 
 LONGEST_PAUSE = 600.0
 """Seconds that an endpoint may ask us to wait; for a longer pause it is better to come back."""
@@ -28,10 +28,10 @@ LONGEST_BACKOFF = 60.0
 """Seconds between two tries where the endpoint doesn't say how long to wait."""
 
 LARGEST_REPLY = 2**22
-"""Bytes; a translation of a sentence has some hundred."""
+"""Bytes; an answer of a few sentences has some hundred."""
 
 ABOUT_THE_TEXT = frozenset({"content_filter", "context_length_exceeded", "string_above_max_length"})
-"""Codes of errors that are about one text; the next one may pass."""
+"""Codes of errors that are about one request; the next one may pass."""
 
 WITHOUT_END = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 """Codes that come with status 429 and that no waiting helps against."""
@@ -55,7 +55,7 @@ class Reply:
 
 
 class TextRefusedError(Exception):
-    """The endpoint doesn't take this text; it may take others."""
+    """The endpoint doesn't take this request; it may take others."""
 
 
 class StoppedError(Exception):
@@ -136,7 +136,7 @@ class Endpoint:
         """The reply to one request, after as many tries as it takes.
 
         Raises:
-            TranslationError: the endpoint can't be used, or the limit on tokens is reached.
+            EndpointError: the endpoint can't be used, or the limit on tokens is reached.
             TextRefusedError: the endpoint doesn't take this text.
             StoppedError: `stopped` was set.
         """
@@ -147,9 +147,9 @@ class Endpoint:
                 return self._read(self._send(data))
             except _RetryError as error:
                 if attempt == self.retries:
-                    raise TranslationError(
+                    raise EndpointError(
                         f"{self.base_url}: {error}, at {attempt + 1} tries",
-                        hint="Start again when the endpoint is well; what was translated is kept. Fewer `concurrent` "
+                        hint="Start again when the endpoint is well; what was answered is kept. Fewer `concurrent` "
                         "requests or `requests_per_minute` ask less of it.",
                     ) from error
                 if error.pause is not None:
@@ -162,9 +162,9 @@ class Endpoint:
             if stopped.is_set():
                 raise StoppedError
             if self.total_tokens is not None and self.spent >= self.total_tokens:
-                raise TranslationError(
+                raise EndpointError(
                     f"{self.base_url}: {self.spent:,} tokens are used, and total_tokens is {self.total_tokens:,}",
-                    hint="What was translated is kept: start again to spend as much once more, or raise the limit.",
+                    hint="What was answered is kept: start again to spend as much once more, or raise the limit.",
                 )
             delay = self.pace.reserve()
             if delay > 0:
@@ -188,7 +188,7 @@ class Endpoint:
                 raise self._failure(error, until) from None
         except urllib.error.URLError as error:
             if isinstance(error.reason, ssl.SSLCertVerificationError):
-                raise TranslationError(
+                raise EndpointError(
                     f"{self.base_url}: its certificate isn't valid: {error.reason.verify_message}",
                     hint="Check the URL, or name the authority's certificates in SSL_CERT_FILE.",
                 ) from error
@@ -209,12 +209,12 @@ class Endpoint:
         if error.code in (408, 429) or error.code >= 500:
             pause = pause_asked(error.headers.get("Retry-After"))
             if code in WITHOUT_END:
-                return TranslationError(where, hint="Add credit, then start again; what was translated is kept.")
+                return EndpointError(where, hint="Add credit, then start again; what was answered is kept.")
             if pause is not None and pause > LONGEST_PAUSE:
                 hint = (
-                    f"It asks for a pause of {pause / 60:,.0f} minutes. Start again then; what was translated is kept."
+                    f"It asks for a pause of {pause / 60:,.0f} minutes. Start again then; what was answered is kept."
                 )
-                return TranslationError(where, hint=hint)
+                return EndpointError(where, hint=hint)
             return _RetryError(said, pause)
         if code in ABOUT_THE_TEXT:
             return TextRefusedError(said)
@@ -223,7 +223,7 @@ class Endpoint:
             hint = "It points to another place, which isn't followed; check base_url."
         elif error.code in (401, 403):
             hint = "Name the environment variable that has the key of this endpoint in key_variable."
-        return TranslationError(where, hint=hint)
+        return EndpointError(where, hint=hint)
 
     def _read(self, body: bytes) -> Reply:
         try:
@@ -245,7 +245,7 @@ class Endpoint:
             with self._lock:
                 self.spent += tokens
         elif self.total_tokens is not None:
-            raise TranslationError(
+            raise EndpointError(
                 f"{self.base_url} doesn't say how many tokens it used, so total_tokens can't be kept",
                 hint="Leave total_tokens out; requests_per_minute works all the same.",
             )
@@ -256,7 +256,7 @@ class Endpoint:
         key = os.environ.get(self.key_variable, "").strip()
         if not _KEY.fullmatch(key):
             what = "holds characters that no key has" if key else "isn't set"
-            raise ConfigError("engine openai", [f"key_variable: the environment variable {self.key_variable} {what}"])
+            raise ConfigError(self.base_url, [f"key_variable: the environment variable {self.key_variable} {what}"])
         return key
 
     def _line(self, text: str) -> str:
@@ -322,7 +322,7 @@ def _checked(url: str) -> str:
         problem = f"base_url: leave /chat/completions out of {url!r}"
     else:
         return url.rstrip("/")
-    raise ConfigError("engine openai", [problem])
+    raise ConfigError("endpoint", [problem])
 
 
 def _whole(response: Any, until: float) -> bytes:

@@ -1,0 +1,161 @@
+"""Likelihoods of given answers: which of a question's choices a Visiglot model finds likeliest.
+
+Shapes: N patches, Dv vision width, I pictures, P supervised tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from visiglot.data.collate import collate, to_device
+from visiglot.errors import EvaluationError, VisiglotError
+from visiglot.evaluate.answers import asked_turns
+from visiglot.images import load_image
+from visiglot.prompts import placed
+from visiglot.render import render
+from visiglot.types import Example, ImageRef, Message, Placing, Sample, VisionFeatures
+
+if TYPE_CHECKING:
+    from visiglot.models.processor import VisiglotProcessor
+    from visiglot.models.vlm import VisionLanguageModel
+
+Likelihoods = tuple[float, ...]
+
+PICTURES_PER_PASS = 32
+"""Pictures that the encoder sees at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A choice as an answer: of which example, which of its choices."""
+
+    example: int
+    choice: int
+    sample: Sample
+
+    @property
+    def length(self) -> int:
+        return len(self.sample.ids) + len(self.sample.labels)
+
+
+def choices_of(example: Example) -> tuple[str, ...]:
+    """The answers that an example has to choose from.
+
+    Raises:
+        EvaluationError: there are fewer than two, or two are the same.
+    """
+    if len(example.choices) < 2 or len(set(example.choices)) < len(example.choices):
+        raise EvaluationError(
+            f"example {example.id}: its choices can't be ranked: {', '.join(map(repr, example.choices)) or 'none'}",
+            hint="Ranking by likelihood is for questions with a set of answers; let others be generated.",
+        )
+    return example.choices
+
+
+def with_answer(example: Example, answer: str) -> Example:
+    """The example with `answer` as its last turn, in place of the answer that it had."""
+    return replace(example, messages=(*asked_turns(example), Message("assistant", (answer,))))
+
+
+@torch.no_grad()
+def rank_choices(
+    model: VisionLanguageModel,
+    processor: VisiglotProcessor,
+    examples: Sequence[Example],
+    placing: Placing,
+    *,
+    max_batch_tokens: int,
+) -> Iterator[tuple[int, Likelihoods | VisiglotError]]:
+    """(index, log-likelihood of each choice in nats, or why there is none) of each example.
+
+    What is scored is what training supervises: the tokens of the answer and those that end it. Sums, not means: a
+    metric divides by length if it wants to. A picture is encoded once for all examples that show it.
+
+    Args:
+        model: in evaluation mode.
+        max_batch_tokens: tokens of prompts and answers in a forward pass, padding included; one row at least.
+    """
+    features: dict[str, VisionFeatures] = {}
+    broken: dict[str, VisiglotError] = {}
+    _encode(model, processor, [ref for example in examples for ref in example.images], features, broken)
+    spec = processor.spec()
+    candidates: list[_Candidate] = []
+    for index, example in enumerate(examples):
+        try:
+            if (error := next((broken[ref.name] for ref in example.images if ref.name in broken), None)) is not None:
+                raise error
+            shown = placed(example, placing)
+            candidates += [
+                _Candidate(index, at, render(with_answer(shown, choice), spec))
+                for at, choice in enumerate(choices_of(example))
+            ]
+        except VisiglotError as error:
+            candidates = [one for one in candidates if one.example != index]
+            yield index, error
+
+    found: dict[int, dict[int, float]] = {}
+    for rows in _batches(candidates, max_batch_tokens):
+        batch = collate([one.sample for one in rows], spec, features=lambda refs: _stacked(refs, features))
+        states = model.target_states(to_device(batch, model.device))
+        losses = cross_entropy(model.head(states.states).float(), states.labels, reduction="none")
+        sums = torch.zeros(len(rows), device=losses.device).index_add_(0, states.rows, -losses).tolist()
+        for one, value in zip(rows, sums, strict=True):
+            of_example = found.setdefault(one.example, {})
+            of_example[one.choice] = value
+            if len(of_example) == len(examples[one.example].choices):
+                yield one.example, tuple(of_example[at] for at in sorted(of_example))
+
+
+def _encode(
+    model: VisionLanguageModel,
+    processor: VisiglotProcessor,
+    refs: Sequence[ImageRef],
+    features: dict[str, VisionFeatures],
+    broken: dict[str, VisiglotError],
+) -> None:
+    """Put the features [1, N, Dv] of every picture into `features` by key, what can't be read into `broken` by name."""
+    waiting = {}
+    for ref in {ref.name: ref for ref in refs}.values():
+        try:
+            picture = load_image(ref)
+            if ref.key not in features and ref.key not in waiting:
+                waiting[ref.key] = processor.pixel_values([picture])
+        except VisiglotError as error:
+            broken[ref.name] = error
+        if len(waiting) == PICTURES_PER_PASS:
+            _see(model, waiting, features)
+            waiting.clear()
+    if waiting:
+        _see(model, waiting, features)
+
+
+def _see(model: VisionLanguageModel, pixels: dict[str, torch.Tensor], features: dict[str, VisionFeatures]) -> None:
+    seen = model.encode_images(torch.cat(list(pixels.values())).to(model.device))
+    for index, key in enumerate(pixels):
+        one = slice(index, index + 1)
+        features[key] = VisionFeatures(seen.patches[one], seen.pooled[one], seen.grid)
+
+
+def _stacked(refs: Sequence[ImageRef], features: dict[str, VisionFeatures]) -> VisionFeatures:
+    """Features of I pictures as one: [I, N, Dv]."""
+    found = [features[ref.key] for ref in refs]
+    return VisionFeatures(
+        torch.cat([one.patches for one in found]), torch.cat([one.pooled for one in found]), found[0].grid
+    )
+
+
+def _batches(candidates: Sequence[_Candidate], max_batch_tokens: int) -> Iterator[list[_Candidate]]:
+    """Rows of similar length, as many as the budget holds."""
+    rows: list[_Candidate] = []
+    for one in sorted(candidates, key=lambda candidate: candidate.length):
+        if rows and one.length * (len(rows) + 1) > max_batch_tokens:
+            yield rows
+            rows = []
+        rows.append(one)
+    if rows:
+        yield rows
