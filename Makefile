@@ -52,7 +52,7 @@ help: ## list the targets
 	@touch $@
 
 .venv/.dev: .venv/.base
-	$(PIP) -e '.[train,translate,eval,quantize,dev]'
+	$(PIP) -e '.[train,translate,eval,quantize,ray,dev]'
 	@touch $@
 
 # --- what it can do ---

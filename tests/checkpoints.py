@@ -23,6 +23,10 @@ from transformers import (
     LlavaConfig,
     LlavaForConditionalGeneration,
     LlavaProcessor,
+    PaliGemmaConfig,
+    PaliGemmaForConditionalGeneration,
+    PaliGemmaProcessor,
+    SiglipImageProcessorPil,
 )
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
@@ -237,6 +241,37 @@ def stock_llava(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = LlavaForConditionalGeneration(config).eval()
+    stir(model)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return model
+
+
+def stock_paligemma(folder: Path) -> PaliGemmaForConditionalGeneration:
+    """A `PaliGemmaForConditionalGeneration` on disk, a format that isn't one of ours; and in memory."""
+    tokenizer = tokenizer_of("llama")
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    image_processor = SiglipImageProcessorPil(size={"height": SIDE, "width": SIDE})
+    image_processor.image_seq_length = (SIDE // 7) ** 2
+    processor = PaliGemmaProcessor(image_processor, tokenizer)
+    text = {"model_type": "gemma", "head_dim": 8, **_LLAMA}
+    config = PaliGemmaConfig(
+        vision_config={"model_type": "siglip_vision_model", "projection_dim": 32, **_VISION},
+        text_config={
+            **text,
+            "vocab_size": len(processor.tokenizer) + SPARE,
+            "pad_token_id": 0,
+            "eos_token_id": 1,
+            "tie_word_embeddings": False,
+        },
+        image_token_index=processor.tokenizer.convert_tokens_to_ids("<image>"),
+        projection_dim=32,
+        hidden_size=32,
+        tie_word_embeddings=False,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = PaliGemmaForConditionalGeneration(config).eval()
     stir(model)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

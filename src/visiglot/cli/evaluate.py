@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from visiglot.cli.console import progress_bar, quiet_libraries, say, stdout
-from visiglot.cli.models import card_languages, recipe_of, tell_loaded, trained_languages
+from visiglot.cli.asked import Asked, EndpointOptions, look_up
+from visiglot.cli.console import progress_bar, quiet_libraries, say
 from visiglot.cli.options import GENERATION, OUTPUT, Device, DryRun, Dtype, Languages, Resume, Seed, refuse_ignored
+from visiglot.cli.scores import score
 from visiglot.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -22,11 +23,18 @@ if TYPE_CHECKING:
 
     from visiglot.config import Recipe
     from visiglot.evaluate.benchmark import Benchmark
-    from visiglot.evaluate.means import GroupMean
-    from visiglot.evaluate.summary import Evaluation, Key
-    from visiglot.types import Score
 
 DEFAULT_BENCHMARK = "nano"
+
+
+ENDPOINTS = "Endpoint"
+
+
+class Answers(StrEnum):
+    """How an answer comes to be."""
+
+    generate = "generate"
+    likelihood = "likelihood"
 
 
 class Only(StrEnum):
@@ -39,20 +47,34 @@ class Only(StrEnum):
 GENERATING = (
     "benchmarks",
     "languages",
+    "data",
+    "split",
+    "prompts",
+    "answers",
     "limit",
     "resume",
     "beams",
     "max_new_tokens",
     "device",
     "dtype",
+    "key_variable",
+    "concurrent",
+    "requests_per_minute",
 )
 """Parameters that say what is generated, and how."""
+
+ENDPOINT_ONLY = ("key_variable", "concurrent", "requests_per_minute")
+"""Parameters that say how an endpoint is asked."""
 
 
 def evaluate(
     context: typer.Context,
     model: Annotated[
-        str, typer.Argument(help="`nano`, a run, a run or model folder, a hub id, or a YAML file of parts.")
+        str,
+        typer.Argument(
+            help="`nano`, a run, a run or model folder, a hub id (ours or any image-text-to-text model), a YAML file "
+            "of parts, or an endpoint as openai:URL#model."
+        ),
     ] = "nano",
     benchmarks: Annotated[
         str | None,
@@ -63,6 +85,28 @@ def evaluate(
         ),
     ] = None,
     languages: Languages = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data", help="The folder with a folder of data for each benchmark. Default: where each is by itself."
+        ),
+    ] = None,
+    split: Annotated[str | None, typer.Option("--split", help="Of the data. Default: each benchmark's first.")] = None,
+    prompts: Annotated[
+        str | None,
+        typer.Option(
+            "--prompts",
+            help="The prompt set, such as `native` (in the language) or `paper` (as in the original). Default: each "
+            "benchmark's first.",
+        ),
+    ] = None,
+    answers: Annotated[
+        Answers,
+        typer.Option(
+            "--answers",
+            help="generate, or likelihood: the likeliest of each question's choices, for questions that have some.",
+        ),
+    ] = Answers.generate,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Examples in each language: the first so many.")
     ] = None,
@@ -101,6 +145,21 @@ def evaluate(
             rich_help_panel=GENERATION,
         ),
     ] = None,
+    key_variable: Annotated[
+        str | None,
+        typer.Option(
+            "--key-variable",
+            help="The environment variable with the endpoint's key. Default: no key is sent.",
+            rich_help_panel=ENDPOINTS,
+        ),
+    ] = None,
+    concurrent: Annotated[
+        int, typer.Option("--concurrent", min=1, max=256, help="Requests in flight.", rich_help_panel=ENDPOINTS)
+    ] = 8,
+    requests_per_minute: Annotated[
+        int | None,
+        typer.Option("--requests-per-minute", min=1, help="Default: no limit.", rich_help_panel=ENDPOINTS),
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     seed: Seed = None,
@@ -125,103 +184,118 @@ def evaluate(
     if predictions is not None:
         _take_in(predictions, folder, dry_run=dry_run)
     elif only is not Only.score:
-        recipe = recipe_of(model)
-        chosen = chosen or [BENCHMARKS.get(name) for name in _names(None, recipe) or [DEFAULT_BENCHMARK]]
-        chosen = [_with_settings(benchmark, recipe, max_new_tokens, beams) for benchmark in chosen]
-        spec = languages or _languages_of(recipe)
+        asked = look_up(model)
+        if not asked.is_endpoint:
+            refuse_ignored(context, ENDPOINT_ONLY, f"{model} runs here, it is no endpoint")
+        chosen = chosen or [BENCHMARKS.get(name) for name in _names(None, asked.recipe) or [DEFAULT_BENCHMARK]]
+        chosen = [_with_settings(benchmark, asked.recipe, max_new_tokens, beams) for benchmark in chosen]
+        task = Task(chosen, languages or _languages_of(asked.recipe), folder, data, split, prompts, answers, limit)
         if dry_run:
-            _rehearse(model, chosen, spec, limit, folder)
+            _rehearse(asked, task)
             return
-        _generate(model, chosen, spec, folder, limit=limit, resume=resume, device=device, dtype=dtype, recipe=recipe)
+        options = EndpointOptions(key_variable, concurrent, requests_per_minute)
+        if not _generate(asked, task, options, resume=resume, device=device, dtype=dtype):
+            return
     if dry_run:
         typer.echo(f"would score the predictions in {folder}")
         return
     if only is not Only.generate:
-        _score(folder, seed or 0)
+        score(folder, seed or 0)
 
 
 # --- generate --------------------------------------------------------------------------------------------------------
 
 
-def _generate(
-    name: str,
-    benchmarks: Sequence[Benchmark],
-    spec: str,
-    folder: Path,
-    *,
-    limit: int | None,
-    resume: bool,
-    device: str,
-    dtype: str,
-    recipe: Recipe | None,
-) -> None:
-    from visiglot.evaluate.answers import fingerprint_model
-    from visiglot.evaluate.generate import generate_predictions
-    from visiglot.languages import resolve
+@dataclass(frozen=True)
+class Task:
+    """What is asked."""
+
+    benchmarks: Sequence[Benchmark]
+    languages: str
+    folder: Path
+    data: Path | None
+    split: str | None
+    prompts: str | None
+    answers: Answers
+    limit: int | None
+
+    def codes(self, asked: Asked, there: Sequence[str]) -> tuple[str, ...]:
+        """FLORES-200 codes; `all` of a model that doesn't say what it knows are those that the benchmark has."""
+        from visiglot.languages import resolve
+
+        return resolve(self.languages, all_codes=asked.languages or there)
+
+
+def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: bool, device: str, dtype: str) -> bool:
+    """Ask the model. Whether this is the process that goes on: of several only the main one."""
+    from visiglot.evaluate.generate import collect_predictions
+    from visiglot.evaluate.sharing import join_processes
 
     quiet_libraries()
-    from visiglot.models.load import load_model
-
-    model, processor = load_model(name, device=device, dtype=dtype)
-    tell_loaded(model)
-    codes = resolve(spec, all_codes=model.config.languages)
-    weights = fingerprint_model(model, processor)
-    trained = trained_languages(name)
-    for benchmark in benchmarks:
+    share = join_processes()
+    answerer = asked.load(device=device, dtype=dtype, options=options)
+    trained = asked.trained()
+    for benchmark in task.benchmarks:
+        codes = task.codes(asked, benchmark.open(task.data).languages)
         with progress_bar() as bar:
-            task = bar.add_task(benchmark.name, total=None)
-            done = generate_predictions(
-                model,
-                processor,
+            line = bar.add_task(benchmark.name, total=None)
+            done = collect_predictions(
+                answerer,
                 benchmark,
                 codes,
-                folder,
+                task.folder,
                 resume=resume,
-                model_name=name,
-                model_hash=weights,
-                limit=limit,
-                recipe=recipe.name if recipe is not None else "",
+                split=task.split,
+                prompt_set=task.prompts,
+                limit=task.limit,
+                root=task.data,
+                recipe=asked.recipe.name if asked.recipe is not None else "",
                 trained=trained,
                 command=("visiglot", *sys.argv[1:]),
-                progress=_progress(bar, task),
+                answers=task.answers.value,
+                share=share,
+                progress=_progress(bar, line) if share.main else None,
             )
+        if not share.main:
+            continue
         say(f"{benchmark.name}: {done.made:,} answers made, {done.kept:,} kept, {done.failed:,} failed")
         if done.dropped:
             say(f"  {done.dropped:,} older answers were made by another model or with other settings: dropped")
         if done.lacking:
             say(f"  has no examples in {', '.join(done.lacking)}")
+    return share.main
 
 
 def _progress(bar: Progress, task: TaskID) -> Callable[[int, int, int], None]:
     return lambda there, wanted, failed: bar.update(task, completed=there, total=wanted)
 
 
-def _rehearse(name: str, benchmarks: Sequence[Benchmark], spec: str, limit: int | None, folder: Path) -> None:
+def _rehearse(asked: Asked, task: Task) -> None:
     """Say which files would come to be, with how many rows; the model isn't loaded."""
+    from visiglot.evaluate.generate import name_of
     from visiglot.evaluate.predictions import prediction_path
-    from visiglot.languages import resolve
 
-    card = card_languages(name)
-    for benchmark in benchmarks:
-        data = benchmark.open(None)
-        codes = resolve(spec, all_codes=card if card is not None else data.languages)
-        if card is None:
-            typer.echo(f"{name} isn't on this machine: `all` is taken to be the benchmark's languages")
-        split, prompt_set = benchmark.splits[0], benchmark.prompt_sets[0]
+    if not asked.languages:
+        typer.echo(f"{asked.name} doesn't say which languages it knows: `all` are the benchmark's")
+    for benchmark in task.benchmarks:
+        data = benchmark.open(task.data)
+        codes = task.codes(asked, data.languages)
+        split, prompt_set = benchmark.choose("split", task.split), benchmark.choose("prompt set", task.prompts)
         total = 0
         for code in codes:
             if code not in data.languages:
                 typer.echo(f"{benchmark.name} has no examples in {code}")
                 continue
-            count = sum(1 for _ in data.examples(code, split=split, prompt_set=prompt_set, limit=limit))
+            count = sum(1 for _ in data.examples(code, split=split, prompt_set=prompt_set, limit=task.limit))
             total += count
-            typer.echo(f"{prediction_path(folder, benchmark.name, prompt_set, code)}: {count:,} rows")
+            path = prediction_path(task.folder, benchmark.name, name_of(prompt_set, task.answers.value), code)
+            typer.echo(f"{path}: {count:,} rows")
         if not total:
             raise EvaluationError(
                 f"benchmark {benchmark.name}, split {split}: no examples in {', '.join(codes)}",
                 hint=f"It has {', '.join(data.languages) or 'none'}.",
             )
-        typer.echo(f"{benchmark.name}: {total:,} answers would be generated with {name}")
+        typer.echo(f"{benchmark.name}: {total:,} answers would be generated with {asked.name}")
 
 
 def _take_in(file: Path, folder: Path, *, dry_run: bool) -> None:
@@ -232,12 +306,13 @@ def _take_in(file: Path, folder: Path, *, dry_run: bool) -> None:
         UnknownNameError: no such benchmark or prompt set.
     """
     from visiglot.evaluate.benchmark import BENCHMARKS
+    from visiglot.evaluate.generate import LIKELIHOOD
     from visiglot.evaluate.predictions import prediction_path, read_predictions, write_predictions
     from visiglot.types import Prediction
 
     parts: dict[Path, list[Prediction]] = {}
     for row in read_predictions(file):
-        BENCHMARKS.get(row.benchmark).choose("prompt set", row.prompt_set)
+        BENCHMARKS.get(row.benchmark).choose("prompt set", row.prompt_set.removesuffix(f"-{LIKELIHOOD}"))
         parts.setdefault(prediction_path(folder, row.benchmark, row.prompt_set, row.language), []).append(row)
     if not parts:
         raise EvaluationError(
@@ -255,87 +330,6 @@ def _take_in(file: Path, folder: Path, *, dry_run: bool) -> None:
     if not dry_run:
         for path, rows in parts.items():
             write_predictions(rows, path)
-
-
-# --- score -----------------------------------------------------------------------------------------------------------
-
-
-def _score(folder: Path, seed: int) -> None:
-    from visiglot.evaluate.report import build_report
-    from visiglot.evaluate.score import score_predictions
-
-    score_predictions(folder, seed=seed)
-    _print_scores(folder)
-    html, markdown = build_report([folder], folder)
-    typer.echo(f"report: {html} and {markdown.name}")
-
-
-def _print_scores(folder: Path) -> None:
-    """English, the means over groups of languages and their ratios for each benchmark and metric (of controls the mean
-    over all), then the languages of the main metric of each benchmark that is no control, best first."""
-    from rich.columns import Columns
-    from rich.table import Table
-    from rich.text import Text
-
-    from visiglot.evaluate.headline import controls_of, with_interval
-    from visiglot.evaluate.summary import best_first, is_percent, load_evaluations, main_keys, tables
-    from visiglot.sheet import format_value
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("benchmark", "metric", "languages"):
-        table.add_column(heading)
-    for heading in ("value (interval)", "answers", "failed"):
-        table.add_column(heading, justify="right")
-    evaluation = load_evaluations([folder])[0]
-    found = tables(evaluation)
-    for key, scores in found.items():
-        head = (_title(key), key.metric)
-        failed = sum(score.missing for score in scores.values())
-        for name, value, percent in _lines(evaluation, key, scores):
-            shown = with_interval(value, percent=percent)
-            table.add_row(*head, name, shown, f"{value.n:,}", f"{failed:,}" if head[0] else "")
-            head = ("", "")
-    console = stdout()
-    console.print(table)
-    controls = controls_of([(evaluation, found)])
-    for key in main_keys(found):
-        scores = found[key]
-        if len(scores) > 1 and (key.benchmark, key.prompt_set) not in controls:
-            percent = is_percent(key.metric)
-            shown_of = {
-                code: format_value(scores[code].value, percent=percent) for code in best_first(scores, key.metric)
-            }
-            width = max(map(len, shown_of.values()))
-            cells = [Text(f"{code} {value:>{width}}") for code, value in shown_of.items()]
-            console.print(Text(f"\n{_title(key)}, {key.metric}, best first:"))
-            console.print(Columns(cells, padding=(0, 3), column_first=True, equal=True))
-
-
-def _lines(
-    evaluation: Evaluation, key: Key, scores: Mapping[str, Score]
-) -> Iterator[tuple[str, Score | GroupMean, bool]]:
-    """(languages, value, whether it is a share) of each line about one metric of a benchmark."""
-    from visiglot.evaluate.means import ALL
-    from visiglot.evaluate.summary import is_percent
-    from visiglot.languages import ENGLISH
-
-    row = evaluation.benchmark(key.benchmark, key.prompt_set)
-    means = [mean for mean in evaluation.means_of(key) if not (mean.relative_to and row and row.chance.get(key.task))]
-    if not means:  # everything failed, which must be seen
-        yield f"{ALL} (0)", next(iter(scores.values())), is_percent(key.metric)
-    elif row is not None and row.control_of:
-        means = [mean for mean in means if mean.group == ALL]
-    elif ENGLISH in scores:
-        yield "English", scores[ENGLISH], is_percent(key.metric)
-    for mean in means:
-        if mean.relative_to:
-            yield f"{mean.group} / {mean.relative_to}", mean, True
-        else:
-            yield f"{mean.group} ({len(mean.languages)})", mean, is_percent(key.metric)
-
-
-def _title(key: Key) -> str:
-    return f"{key.benchmark} {key.prompt_set}".strip()
 
 
 # --- what the recipe says --------------------------------------------------------------------------------------------

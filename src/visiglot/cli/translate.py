@@ -16,12 +16,13 @@ from visiglot.errors import ConfigError, TranslationError, UnknownNameError
 from visiglot.types import OnBad
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from visiglot.config import AllocationSection, Recipe
     from visiglot.translate.engine import Engine
     from visiglot.translate.filters import Filters
     from visiglot.translate.jobs import Job
+    from visiglot.translate.pipeline import Crew
 
 ENGINE = "Engine and filters"
 
@@ -64,12 +65,32 @@ def translate(
             rich_help_panel=ENGINE,
         ),
     ] = None,
+    engine_workers: Annotated[
+        int,
+        typer.Option(
+            "--engine-workers",
+            min=1,
+            help="Engines that translate at a time, each in a process of its own, over Ray: on the cluster that "
+            "RAY_ADDRESS or `ray start` names, or on this machine alone. 1: in this process, without Ray.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = 1,
     no_filter: Annotated[
         list[str] | None,
         typer.Option(
             "--no-filter",
             metavar="REASON",
             help="Don't reject texts for this reason, as the report calls it; may be repeated.",
+            rich_help_panel=ENGINE,
+        ),
+    ] = None,
+    filter_limit: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter-limit",
+            metavar="LIMIT=VALUE",
+            help="Another limit of a filter, as `spread=2.5`; for one script or language, `Thai.spread=3` or "
+            "`de.spread=3`. May be repeated.",
             rich_help_panel=ENGINE,
         ),
     ] = None,
@@ -86,8 +107,8 @@ def translate(
         Path | None,
         typer.Option(
             "--lid-model",
-            help="A fastText model that says which language a text is in. Default: scripts, then py3langid's 97 "
-            "languages; a language that neither knows is undetermined and never rejected for it.",
+            help="A fastText model that says which language a text is in. Default: scripts, then py3langid; "
+            "a language that neither knows is undetermined and never rejected for it.",
             rich_help_panel=ENGINE,
         ),
     ] = None,
@@ -170,6 +191,12 @@ def translate(
     from visiglot.translate.jobs import plan_recipe
 
     make = engine_maker(engine, engine_options or [])
+    limits = filter_limits(filter_limit or [])
+    filters = _filters(no_filter or [], lid_model, limits)
+    if engine_workers > 1:
+        from visiglot.translate.workers import load_ray
+
+        load_ray()
     with telling(say):
         recipe = _recipe(source, options or [])
         if recipe is not None:
@@ -185,7 +212,6 @@ def translate(
             built.check(job.language, list(job.translated))
         if recipe is not None:
             _refuse_licence(recipe, built)
-        filters = _filters(no_filter or [], lid_model)
         if dry_run:
             rehearse(jobs, built, out)
             return
@@ -198,14 +224,21 @@ def translate(
         settings = {
             "engine": {"name": built.name, "type": engine, "options": read_options("engine", engine_options or [])},
             "no_filter": sorted(no_filter or []),
+            "filter_limits": limits,
             "lid_model": None if lid_model is None else str(lid_model.absolute()),
             "recipe": None if recipe is None else recipe.name,
         }
         with Store(store_path(built.identity)) as store:
-            translator = Translator(built, store, filters, jobs[0].language)
+            crew: Crew = Translator(built, store, filters, jobs[0].language)
+            if engine_workers > 1:
+                from visiglot.translate.cluster import Cluster, Known, takes_gpu
+
+                built = Known(built.name, built.licence, built.identity)
+                gpu = takes_gpu(engine, read_options("engine", engine_options or []))
+                crew = Cluster(built, make, filters, jobs[0].language, store.path, engine_workers, gpu)
             tallies = run(
                 jobs,
-                translator,
+                crew,
                 Folder(out),
                 settings=settings,
                 resume=resume,
@@ -302,10 +335,28 @@ def engine_maker(name: str, options: Sequence[str]) -> Callable[[], Engine]:
     return partial(factory, **values)
 
 
-def _filters(no_filter: Sequence[str], lid_model: Path | None) -> Filters:
+def _filters(no_filter: Sequence[str], lid_model: Path | None, limits: Mapping[str, Mapping[str, Any]]) -> Filters:
     from visiglot.translate.filters import Filters
 
-    return Filters(no_filter, lid_model)
+    return Filters(no_filter, lid_model, limits)
+
+
+def filter_limits(options: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Script, FLORES-200 code or "any" -> limit -> value, of `spread=2`, `Thai.spread=3` and `de.spread=3`.
+
+    Raises:
+        ConfigError: an option can't be read.
+        LanguageError: what is before the point is neither a script nor a language.
+    """
+    from visiglot.languages import all_languages, language
+
+    scripts = {row.script for row in all_languages()}
+    limits: dict[str, dict[str, object]] = {}
+    for key, value in read_options("--filter-limit", options, hint="For example: --filter-limit spread=2.5").items():
+        place, _, name = key.rpartition(".")
+        where = place or "any"
+        limits.setdefault(where if where in ("any", *scripts) else language(where).code, {})[name] = value
+    return limits
 
 
 def _below(jobs: Sequence[Job], root: Path) -> list[Job]:

@@ -87,7 +87,8 @@ def objection(licence: str | None, engine: str | None = None) -> str | None:
     """
     if licence is None or licence.strip().lower() in ("", "unknown"):
         return "its licence isn't stated"
-    for part in re.split(r"\s+and\s+|\s*[+;]\s*", licence.strip(), flags=re.IGNORECASE):
+    parts = re.split(r"\s+and\s+|\s*[+;]\s*", licence.strip(), flags=re.IGNORECASE)
+    for part in parts:
         if _FORBIDDEN.search(part.lower()):
             return f"{part} forbids commercial use"
         if part.lower() not in _ALLOWED:
@@ -95,6 +96,8 @@ def objection(licence: str | None, engine: str | None = None) -> str | None:
     if engine is None:
         return None
     of_engine = engine_licence(engine)
+    if of_engine is None and len(parts) > 1:
+        return None  # the engine's own is the last part, which is how `visiglot translate` tags its rows
     if of_engine is None:
         return f"translated by {engine}, whose licence isn't known"
     return None if commercial(of_engine) else f"translated by {engine}, which is {of_engine}"

@@ -176,7 +176,7 @@ def collect_predictions(
         versions=environment.versions(),
         device=answerer.device,
     )
-    called = f"{prompt_set}-{LIKELIHOOD}" if answers == LIKELIHOOD else prompt_set
+    called = name_of(prompt_set, answers)
     paths = {code: prediction_path(out, benchmark.name, called, code) for code in examples}
     dropped = 0
     if share.main:
@@ -215,6 +215,11 @@ def collect_predictions(
         keep_pictures([example for _, example in wanted], out)
     share.wait()
     return Generated(benchmark.name, called, made, before, failed, dropped, lacking)
+
+
+def name_of(prompt_set: str, answers: Answers) -> str:
+    """What the results of a prompt set are called."""
+    return f"{prompt_set}-{LIKELIHOOD}" if answers == LIKELIHOOD else prompt_set
 
 
 def _answers(

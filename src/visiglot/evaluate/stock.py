@@ -138,18 +138,27 @@ class StockAnswerer:
 
     @torch.no_grad()
     def _likelihood(self, inputs: dict[str, Any], answer: str) -> float:
-        """log p(answer, end | prompt) in nats. `inputs` are of one row."""
+        """log p(answer, end | prompt) in nats; `inputs` are of one row.
+
+        `generate` is made to say the answer, so that a prompt is read here as it is when the model answers, whatever
+        masks and positions its family has.
+        """
         tokenizer = self._processor.tokenizer
         ids = [*tokenizer(answer, add_special_tokens=False)["input_ids"]]
         if tokenizer.eos_token_id is not None:
             ids.append(tokenizer.eos_token_id)
-        target = torch.tensor([ids], device=self._model.device)
-        if self._model.config.is_encoder_decoder:
-            logits = self._model(**inputs, labels=target).logits
-        else:
-            logits = self._model(**_longer(inputs, target)).logits[:, -len(ids) - 1 : -1]
-        losses = cross_entropy(logits[0].float(), target[0], reduction="sum")
-        return -float(losses)
+        said = self._model.generate(
+            **inputs,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=len(ids),
+            pad_token_id=self._pad,
+            logits_processor=[_Only(ids)],
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        rows = torch.stack([one[0].float() for one in said.logits])
+        return -float(cross_entropy(rows, torch.tensor(ids[: len(rows)], device=rows.device), reduction="sum"))
 
     # --- prompts ---
 
@@ -166,6 +175,7 @@ class StockAnswerer:
         return {
             key: value.to(self._model.device, self._model.dtype if value.is_floating_point() else None)
             for key, value in found.items()
+            if key != "labels"
         }
 
     def _plain(self, turn: dict[str, Any]) -> str:
@@ -178,6 +188,18 @@ class StockAnswerer:
                 f"example {example.id}: {length} tokens, the model takes {self._limit}",
                 hint="Use a model with a longer context.",
             )
+
+
+class _Only:
+    """A logits processor that leaves one token at each step: those of an answer, in their order."""
+
+    def __init__(self, ids: Sequence[int]) -> None:
+        self._left = list(reversed(ids))
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        only = torch.full_like(scores, -torch.inf)
+        only[:, self._left.pop()] = 0
+        return only
 
 
 def _turn(message: Message) -> dict[str, Any]:
@@ -196,15 +218,3 @@ def _echoes(ids: torch.Tensor, prompt: torch.Tensor) -> bool:
     """Whether `generate` gave the prompts [B, L] back before the answers, as it does when it is given their ids."""
     length = prompt.shape[1]
     return ids.shape[1] >= length and bool((ids[:, :length] == prompt).all())
-
-
-def _longer(inputs: dict[str, Any], answer: torch.Tensor) -> dict[str, Any]:
-    """The inputs of one row with the tokens of an answer [1, T] behind its prompt [1, L]."""
-    length = inputs["input_ids"].shape
-    found = dict(inputs)
-    found["input_ids"] = torch.cat([inputs["input_ids"], answer], dim=1)
-    for key, value in inputs.items():  # masks and types, one number for each token
-        if key != "input_ids" and value.shape == length and not value.is_floating_point():
-            filler = torch.ones_like(answer) if key == "attention_mask" else torch.zeros_like(answer)
-            found[key] = torch.cat([value, filler.to(value.dtype)], dim=1)
-    return found

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from visiglot.data.captions import normal_form
 from visiglot.data.source import factory_problems
@@ -337,7 +337,7 @@ def _limits(code: str, changed: tuple[tuple[str, tuple[tuple[str, Any], ...]], .
     values = {**table["any"], **table["scripts"].get(script, {}), **table["languages"].get(code, {})}
     for place in ("any", script, code):
         values |= given.get(place, {})
-    return Limits(**values)
+    return TypeAdapter(Limits).validate_python(values)
 
 
 def _problems(changed: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -136,7 +136,9 @@ class Folder:
         """What became of the examples so far, one for each job and language. Raises TranslationError."""
         about = self.about()
         if about is None:
-            raise TranslationError(f"{self.root} holds no {ABOUT}", hint="Name a folder of `visiglot translate --out`.")
+            raise TranslationError(
+                f"{self.root} holds no {ABOUT}", hint="Name a folder that `visiglot translate` wrote."
+            )
         if about["finished"]:
             samples, ledger = self._lines(SAMPLES), self._lines(LEDGER)
             keys = [(one["job"], one["language"]) for one in about["counts"]]
@@ -159,8 +161,8 @@ class Folder:
             )
             write_pieces(lines, self.root / name, error=TranslationError)
         counts = [
-            {"job": t.job, "language": t.language, "kept": t.kept, "translated": t.translated, "reasons": t.reasons}
-            for t in tallies
+            {name: getattr(one, name) for name in ("job", "language", "kept", "translated", "reasons", "labels")}
+            for one in tallies
         ]
         self.describe({**about, "counts": counts, "finished": True})
         shutil.rmtree(self.root / SHARDS, ignore_errors=True)

@@ -13,14 +13,21 @@ _LETTER = "[A-Za-z\u00c0-\u024f\u0370-\u03ff\u0400-\u04ff\u05d0-\u05ea\u0620-\u0
 _IN_URL = r"(?:\([A-Za-z0-9_./%=&#+-]*\)|[A-Za-z0-9_!#$%&*+,./:;=?@~'\u00c0-\u05ea\u0620-\u064a\u0900-\u0dff-])"
 _URL_END = r"(?<![.,:;!?*'])"
 _ENDINGS = "avi|bmp|csv|docx?|gif|gz|html?|jpe?g|jsonl?|mov|mp3|mp4|pdf|png|py|svg|tar|tiff?|txt|wav|webp|xlsx?|xml|zip"
-_PRINTF = r"%(?:\([^()\s]+\)|\d+\$)?[#0+-]*\d*(?:\.\d+)?(?:ll?|hh?)?[sdifuxXeEgGcr]"
+_PRINTF = r"%(?:\([^()\s]+\)|\d+\$)?[#0+-]*+\d*(?:\.\d+)?(?:ll?|hh?)?[sdifuxXeEgGcr]"
 _ENTITY = r"&(?:#\d{1,7}|#x[0-9A-Fa-f]{1,6}|[A-Za-z]{2,10}\d?);"
+
+_ELEMENTS = ("code", "pre", "script", "style", "math", "svg", "kbd")
+_ENCLOSED = (
+    ("code", "```", "```"),
+    ("code", "~~~", "~~~"),
+    *(("code", rf"<{element}\b[^<>]*>", rf"</{element}\s*>") for element in _ELEMENTS),
+    ("tag", "<!--", "-->"),
+)
+"""Kind, what opens a part of it, and what closes that, however far behind."""
 
 _PATTERNS = {
     "code": (
-        r"```.*?```|~~~.*?~~~"
-        r"|<(?P<element>code|pre|script|style|math|svg|kbd)\b[^<>]*>.*?</(?P=element)\s*>"
-        r"|(?<![`A-Za-z])(?P<ticks>`+)(?!`)[^\n]+?(?<!`)(?P=ticks)(?!`)|`[^\s`]+`"
+        r"(?<![`A-Za-z])(?P<ticks>`+)(?!`)[^\n]+?(?<!`)(?P=ticks)(?!`)|`[^\s`]+`"
         r"|\$\$[^$]+\$\$|\\\(.{1,1000}?\\\)|\\\[.{1,1000}?\\\]"
         r"|(?<![\w$])\$(?=[^\s{])(?:[^$\n]{0,300}[\\^_={}][^$\n]{0,300}|[A-Za-z])(?<=\S)\$(?![\w$])"
         r"|\\[A-Za-z]+(?:\{[^{}\n]*\})+"
@@ -46,7 +53,7 @@ _PATTERNS = {
     "tag": (
         rf"</?[A-Za-z][\w:.-]*(?:\s+(?:[\w:@.-]+\s*=\s*{_VALUE}|(?:{_SWITCHES})\b)){{0,40}}\s*/?>"
         r"|<[A-Za-z][\w-]*(?: [\w-]+){1,3}>"
-        r"|<!--.*?-->|<![A-Za-z][^<>]*>|<\?[^<>]*\?>"
+        r"|<![A-Za-z][^<>]*>|<\?[^<>]*\?>"
         r"|\*\*|(?<!\w)__(?=\w)|(?<=\w)__(?!\w)"
         rf"|(?<![^\W\d_]){_ENTITY}|{_ENTITY}(?![^\W\d_])"
     ),
@@ -61,9 +68,11 @@ _PATTERNS = {
         "[\ufe0e\ufe0f\u200d\u20e3\u2640\u2642\u2764\U0001f000-\U0001faff\U000e0020-\U000e007f]*"
     ),
 }
-"""Kind -> what is of it. The first that matches at a place is taken."""
+"""Kind -> what else is of it. The first that matches at a place is taken."""
 
 _KEPT = re.compile("|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _PATTERNS.items()), re.DOTALL)
+_OPENED = re.compile("|".join([*(f"({opening})" for _, opening, _ in _ENCLOSED), _KEPT.pattern]), re.DOTALL)
+_CLOSINGS = tuple(re.compile(closing) for _, _, closing in _ENCLOSED)
 _SPACE = re.compile(r"[\t\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+| {3,}")
 _LINE = re.compile(r"[^\n\r\v\f\x1c-\x1e\x85\u2028\u2029]+")
 _MARK = re.compile(
@@ -117,7 +126,34 @@ def kept_parts(text: str) -> list[Kept]:
 
 def verbatim_parts(text: str) -> list[Kept]:
     """Those that are known wherever they stand: all but spaces and the marks of lines."""
-    return [Kept(m.start(), m.end(), _kind(m), m[0]) for m in _KEPT.finditer(text)]
+    found: list[Kept] = []
+    unclosed: set[int] = set()
+    place = 0
+    while match := _OPENED.search(text, place):
+        row = (match.lastindex or 0) - 1
+        part = _enclosed(text, match, row, unclosed) if row < len(_ENCLOSED) else _matched(match)
+        found += [part] if part else []
+        place = part.end if part else match.start() + 1
+    return found
+
+
+def _enclosed(text: str, match: re.Match[str], row: int, unclosed: set[int]) -> Kept | None:
+    """From an opening to its closing; where nothing closes it, what else is kept there.
+
+    Args:
+        row: of _ENCLOSED, that the opening is of.
+        unclosed: rows of which no closing is left, so that none is looked for twice up to the text's end.
+    """
+    closing = None if row in unclosed else _CLOSINGS[row].search(text, match.end())
+    if closing is not None:
+        return Kept(match.start(), closing.end(), _ENCLOSED[row][0], text[match.start() : closing.end()])
+    unclosed.add(row)
+    return _matched(_KEPT.match(text, match.start()))
+
+
+def _matched(match: re.Match[str] | None) -> Kept | None:
+    """What one of _PATTERNS matched; groups within a pattern close before it does."""
+    return Kept(match.start(), match.end(), match.lastgroup or "", match[0]) if match else None
 
 
 def without(text: str, parts: list[Kept]) -> str:
@@ -127,11 +163,6 @@ def without(text: str, parts: list[Kept]) -> str:
         pieces += [text[end : part.start], _HIDDEN * (part.end - part.start)]
         end = part.end
     return "".join([*pieces, text[end:]])
-
-
-def _kind(match: re.Match[str]) -> str:
-    """Which of _PATTERNS matched; groups within a pattern close before it does."""
-    return next(kind for kind in _PATTERNS if match[kind] is not None)
 
 
 def _marks(line: re.Match[str]) -> Iterator[Kept]:

@@ -6,9 +6,8 @@ other labels it is translated together with doesn't matter.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from visiglot.data.captions import normal_form
 from visiglot.errors import TranslationError
@@ -20,6 +19,9 @@ NO_TRANSLATION = "no translation"
 UNFINISHED = "unfinished"
 COPY = "copy"
 CHANGED = "comes back changed"
+NOT_CHECKED = "can't be translated back"
+REASONS = (NO_TRANSLATION, UNFINISHED, COPY, CHANGED, NOT_CHECKED)
+"""Why a label has no translation."""
 
 
 @dataclass(frozen=True)
@@ -29,34 +31,18 @@ class Checked:
     Args:
         kept: label -> translation.
         dropped: label -> why it has none: NO_TRANSLATION, UNFINISHED, COPY (of a word in a script that the language
-            isn't written in) or CHANGED (its back-translation is another word).
+            isn't written in), CHANGED (its back-translation is another word) or NOT_CHECKED (the engine doesn't
+            translate back).
+        engines: label -> who made its translation, where the engine asks others.
     """
 
     kept: Mapping[str, str]
     dropped: Mapping[str, str]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Labels dropped for each reason, and "kept"."""
-        return {"kept": len(self.kept), **Counter(self.dropped.values())}
-
-
-def translate_labels(
-    engine: Engine, labels: Sequence[str], source: str, targets: Sequence[str]
-) -> dict[str, dict[str, str]]:
-    """Target -> label -> translation, where the translation, translated back, is the label again.
-
-    Args:
-        source, targets: FLORES-200 codes; the source among the targets has the labels as they are.
-
-    Raises:
-        TranslationError: the engine can't go on.
-    """
-    return {target: dict(check_labels(engine, labels, source, target).kept) for target in targets}
+    engines: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_labels(engine: Engine, labels: Sequence[str], source: str, target: str) -> Checked:
-    """Translations of labels into one language, and which have none.
+    """Translations of labels into one language, and which have none; the source's own language has them as they are.
 
     Capitals, spaces and punctuation don't matter when a label is compared with its back-translation.
 
@@ -80,7 +66,8 @@ def check_labels(engine: Engine, labels: Sequence[str], source: str, target: str
     for label, text in said.items():
         if normal_form(back[text].text or "") != normal_form(label):
             dropped[label] = CHANGED
-    return Checked({label: text for label, text in said.items() if label not in dropped}, dropped)
+    kept = {label: text for label, text in said.items() if label not in dropped}
+    return Checked(kept, dropped, {label: name for label in kept if (name := forth[label].engine)})
 
 
 def conflicting(translations: Mapping[str, str], labels: Iterable[str]) -> set[str]:

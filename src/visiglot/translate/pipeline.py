@@ -1,16 +1,18 @@
 """A data set in other languages, from the plan to the files.
 
-Shards of examples are done one after the other; one that is finished is on disk and never done again. An example is in
-a language with all of its texts or not at all.
+Shards of examples are read and written here, and translated by a crew: one translator, or workers (`cluster`). A shard
+that is finished is on disk and never done again. An example is in a language with all of its texts or not at all.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from visiglot.data.parquet_source import write_examples
 from visiglot.data.progress import Progress
@@ -21,9 +23,9 @@ from visiglot.translate.engine import Engine
 from visiglot.translate.folder import REPORT, Folder
 from visiglot.translate.jobs import Job, Shard
 from visiglot.translate.report import write_report
-from visiglot.translate.tally import Rejected, Sample, Tally, tally, write_tally
+from visiglot.translate.tally import INCOMPLETE, TRANSLATED, Rejected, Sample, Tally, tally, write_tally
 from visiglot.translate.texts import Texts, texts_of, translated
-from visiglot.translate.translator import Refused, Translated, Translator
+from visiglot.translate.translator import Answers, Questions, Refused, Translated, Work
 from visiglot.types import Example, Provenance
 
 PAIRS_SHOWN = 3
@@ -46,9 +48,27 @@ class Choices:
     labels: Literal["english", "reject"] = "english"
 
 
+class Crew(Protocol):
+    """Translates shards: a `Translator`, or many (`cluster.Cluster`)."""
+
+    @property
+    def engine(self) -> Engine:
+        """Whose work it is."""
+
+    def answers(self, shards: Sequence[Shard], ask: Callable[[Shard], Questions]) -> Generator[tuple[Shard, Answers]]:
+        """The answers for each shard, in the order in which they come.
+
+        Args:
+            ask: what is asked of a shard; called once for each, when its turn has come.
+
+        Raises:
+            TranslationError: it can't go on.
+        """
+
+
 def translate(
     jobs: Sequence[Job],
-    translator: Translator,
+    crew: Crew,
     folder: Folder,
     *,
     settings: Mapping[str, Any],
@@ -59,6 +79,7 @@ def translate(
 
     Args:
         jobs: which examples go into which language.
+        crew: translates them.
         settings: what the result follows from besides the jobs and the engine; JSON.
         resume: go on with what is there; otherwise it is made anew.
         choices: what is up to the user.
@@ -74,20 +95,14 @@ def translate(
     """
     for job in jobs:
         if job.translated:
-            translator.engine.check(job.language, list(job.translated))
+            crew.engine.check(job.language, list(job.translated))
     with folder.owned():
         about = {
-            "settings": describe(jobs, translator, settings, choices),
+            "settings": describe(jobs, crew.engine, settings, choices),
             "made_with": {**versions(), "commit": commit()},
         }
         if not folder.begin(about["settings"], resume=resume):
-            by_name = {job.name: job for job in jobs}
-            todo = [s for job in jobs for s in job.shards() if not folder.tally(s).is_file()]
-            clock = _Clock(translator, sum(len(shard.examples) for shard in todo))
-            for shard in todo:
-                write_shard(by_name[shard.job], shard, translator, folder, choices)
-                folder.log(clock.tick(shard))
-            clock.done()
+            _translate_shards(jobs, crew, folder, choices)
             folder.finish(jobs, {**about, "finished_at": datetime.now(UTC).isoformat(timespec="seconds")})
         tallies = folder.tallies()
         write_report(folder, tallies)
@@ -95,38 +110,80 @@ def translate(
     return tallies
 
 
-def write_shard(job: Job, shard: Shard, translator: Translator, folder: Folder, choices: Choices = Choices()) -> None:
-    """Translate the examples of a shard, and write them and what became of them.
+def _translate_shards(jobs: Sequence[Job], crew: Crew, folder: Folder, choices: Choices) -> None:
+    """Write the shards that aren't there yet."""
+    todo = [(job, shard) for job in jobs for shard in job.shards() if not folder.tally(shard).is_file()]
+    clock = _Clock(sum(len(shard.examples) for _, shard in todo))
+    opened: dict[str, _Opened] = {}
 
-    Raises:
-        TranslationError, DataError: as `translate` does.
-    """
-    examples = [job.source[int(number)] for number in shard.examples]
-    if shard.translate:
-        examples, found = translate_examples(examples, shard, translator, choices)
-    else:
-        found = tally(shard.job, shard.language, kept=len(examples))
-    if choices.embed:
-        examples = [replace(example, images=tuple(map(in_memory, example.images))) for example in examples]
-    write_examples(folder.shard(shard), examples, root=job.root)
-    write_tally(found, folder.tally(shard))
+    def write(one: _Opened, answers: Answers) -> None:
+        one.write(answers, crew.engine, folder, choices)
+        folder.log(clock.tick(one.shard, answers))
+
+    for job, shard in todo:
+        if not shard.translate:
+            write(_Opened(job, shard), Answers({}, {}, Work(), 0.0))
+    awaited = {shard.path: (job, shard) for job, shard in todo if shard.translate}
+
+    def ask(shard: Shard) -> Questions:
+        opened[shard.path] = _Opened(*awaited[shard.path])
+        return opened[shard.path].questions
+
+    with closing(crew.answers([shard for _, shard in awaited.values()], ask)) as answered:
+        for shard, answers in answered:
+            write(opened.pop(shard.path), answers)
+    clock.done()
+
+
+class _Opened:
+    """A shard with its examples. Raises DataError: one can't be read."""
+
+    def __init__(self, job: Job, shard: Shard) -> None:
+        self.job = job
+        self.shard = shard
+        self.examples = [job.source[int(number)] for number in shard.examples]
+        self.texts = [texts_of(example) for example in self.examples] if shard.translate else []
+
+    @property
+    def questions(self) -> Questions:
+        whole = tuple(text for one in self.texts for text in one.whole)
+        return Questions(self.shard.language, whole, tuple(label for one in self.texts for label in one.labels))
+
+    def write(self, answers: Answers, engine: Engine, folder: Folder, choices: Choices) -> None:
+        """Write the examples, translated where they are to be, and what became of them."""
+        shard, examples = self.shard, self.examples
+        if shard.translate:
+            examples, found = translate_examples(examples, self.texts, answers, shard, engine, choices)
+        else:
+            found = tally(shard.job, shard.language, kept=len(examples))
+        if choices.embed:
+            examples = [replace(example, images=tuple(map(in_memory, example.images))) for example in examples]
+        write_examples(folder.shard(shard), examples, root=self.job.root)
+        write_tally(found, folder.tally(shard))
 
 
 def translate_examples(
-    examples: Sequence[Example], shard: Shard, translator: Translator, choices: Choices
+    examples: Sequence[Example],
+    texts: Sequence[Texts],
+    answers: Answers,
+    shard: Shard,
+    engine: Engine,
+    choices: Choices,
 ) -> tuple[list[Example], Tally]:
     """Those of `examples` of which every text has a translation, in the shard's language, and what became of all."""
-    texts = [texts_of(example) for example in examples]
-    whole = translator.translate([text for one in texts for text in one.whole], shard.language)
-    labels = translator.labels([label for one in texts for label in one.labels], shard.language)
+    whole = answers.whole
+    labels = {label: one for label, one in answers.labels.items() if isinstance(one, Translated)}
+    words = {label: one.text for label, one in labels.items()}
+    fates: Counter[str] = Counter()
     made, rejected, samples = [], [], []
     for example, own in zip(examples, texts, strict=True):
         id = f"{example.id}/{shard.language}"
         found = [whole[text] for text in own.whole]
         refused = next((one for one in found if isinstance(one, Refused)), None)
+        staying = own.unchecked(words)
+        fates.update(_fates(own, staying, answers.labels))
         if refused is None and choices.labels == "reject":
-            groups = own.unchecked({label: one.text for label, one in labels.items()})
-            refused = next((_unchecked(own.groups[names], labels) for names in groups), None)
+            refused = next((_unchecked(own.groups[names], answers.labels) for names in staying), None)
         if refused is not None:
             rejected.append(Rejected(id, shard.language, refused.reason, refused.detail))
             pair = (refused.original, refused.translation)
@@ -134,16 +191,28 @@ def translate_examples(
             continue
         said = {text: one for text, one in zip(own.whole, found, strict=True) if isinstance(one, Translated)}
         known = {label: labels[label] for label in own.labels if label in labels}
-        made.append(_translated(example, own, said, known, shard.language, translator.engine))
+        made.append(_translated(example, own, said, known, shard.language, engine))
         pairs = tuple((text, one.text) for text, one in (said | known).items())
         samples.append(Sample(id, shard.language, pairs[:PAIRS_SHOWN]))
-    return made, tally(shard.job, shard.language, translated=len(made), rejected=rejected, samples=samples)
+    translated = len(made)
+    return made, tally(
+        shard.job, shard.language, translated=translated, rejected=rejected, samples=samples, labels=fates
+    )
 
 
-def _unchecked(group: Sequence[str], labels: Mapping[str, Translated]) -> Refused:
-    lacking = [label for label in group if label not in labels]
-    why = f"{lacking[0]!r} comes back changed" if lacking else "two choices become one"
-    return Refused(" | ".join(group), "", LABEL, why)
+def _fates(
+    texts: Texts, staying: Sequence[tuple[str, ...]], labels: Mapping[str, Translated | Refused]
+) -> Iterator[str]:
+    """What became of each label of an example, whose groups `staying` stay as they are."""
+    for names, group in texts.groups.items():
+        for label in group:
+            one = labels[label]
+            yield one.reason if isinstance(one, Refused) else INCOMPLETE if names in staying else TRANSLATED
+
+
+def _unchecked(group: Sequence[str], labels: Mapping[str, Translated | Refused]) -> Refused:
+    lacking = [one.detail for one in map(labels.__getitem__, group) if isinstance(one, Refused)]
+    return Refused(" | ".join(group), "", LABEL, lacking[0] if lacking else "two choices become one")
 
 
 def _translated(
@@ -165,11 +234,8 @@ def _translated(
     return translated(example, texts, words, names, target, provenance)
 
 
-def describe(
-    jobs: Sequence[Job], translator: Translator, settings: Mapping[str, Any], choices: Choices
-) -> dict[str, Any]:
+def describe(jobs: Sequence[Job], engine: Engine, settings: Mapping[str, Any], choices: Choices) -> dict[str, Any]:
     """All that the result follows from, as JSON."""
-    engine = translator.engine
     return {
         **settings,
         "choices": asdict(choices),
@@ -204,7 +270,7 @@ def refuse_nothing(tallies: Sequence[Tally], folder: Folder) -> None:
 
 def joint_licence(source: str, engine: str) -> str:
     """Of texts under one licence that an engine under another translated."""
-    return source if not engine or engine in source.split(" AND ") else f"{source} AND {engine}"
+    return " AND ".join(dict.fromkeys(filter(None, [*source.split(" AND "), *engine.split(" AND ")])))
 
 
 @dataclass
@@ -215,30 +281,29 @@ class _Clock:
         examples: that are to be done.
     """
 
-    translator: Translator
     examples: int
 
     def __post_init__(self) -> None:
         self.progress = Progress("translating", "examples", self.examples, about=self._rate)
-        self.began = self.last = time.monotonic()
-        self.seen = replace(self.translator.work)
+        self.began = time.monotonic()
+        self.work = Work()
 
-    def tick(self, shard: Shard) -> dict[str, Any]:
+    def tick(self, shard: Shard, answers: Answers) -> dict[str, Any]:
         """What a shard took, for the log."""
-        work, now = self.translator.work, time.monotonic()
+        work, seconds = answers.work, answers.seconds
+        self.work = self.work.and_also(work)
         line = {
             "source": shard.job,
             "language": shard.language,
             "shard": shard.number,
             "examples": len(shard.examples),
-            "texts": work.texts - self.seen.texts,
-            "characters": work.characters - self.seen.characters,
-            "sentences_translated": work.made - self.seen.made,
-            "sentences_found": work.found - self.seen.found,
-            "seconds": round(now - self.last, 3),
-            "characters_a_second": round((work.characters - self.seen.characters) / max(now - self.last, 1e-9)),
+            "texts": work.texts,
+            "characters": work.characters,
+            "sentences_translated": work.made,
+            "sentences_found": work.found,
+            "seconds": round(seconds, 3),
+            "characters_a_second": round(work.characters / max(seconds, 1e-9)),
         }
-        self.seen, self.last = replace(work), now
         self.progress.advance(len(shard.examples))
         return line
 
@@ -246,5 +311,5 @@ class _Clock:
         self.progress.done()
 
     def _rate(self) -> str:
-        work, seconds = self.translator.work, max(time.monotonic() - self.began, 1e-9)
+        work, seconds = self.work, max(time.monotonic() - self.began, 1e-9)
         return f"{work.texts / seconds:,.0f} texts and {work.characters / seconds:,.0f} characters a second"

@@ -27,12 +27,12 @@ _FOLLOWING = re.compile(
 )
 """What belongs to something kept before it: an ending, and punctuation that no sentence begins with."""
 
-_LEADING_ON = re.compile(r"(?:(?<=\s)|^)[\s(\[{«“„‘¿¡\"'#@=/–—-]+$|[\s（「『]+$")
-"""What belongs to something kept behind it."""
+_LEADING_ON = frozenset("([{«“„‘¿¡\"'#@=/–—-")
+_LEADING_ON_WIDE = frozenset("（「『")
+"""What belongs to something kept behind it, beside spaces; what isn't wide, from a space on."""
 
 _WIDE = re.compile(r"[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 _LINE_BREAK = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
-_BROKEN = re.compile(rf"\s*(?:{_LINE_BREAK.pattern})\s*")
 _NARROW = str.maketrans(
     {"，": ",", "、": ",", "。": ".", "：": ":", "；": ";", "！": "!", "？": "?", "（": "(", "）": ")"}
 )
@@ -150,8 +150,8 @@ def _pieces(words: str, language: str, before: Kept | None, after: Kept | None) 
         start = match.end() if match else 0
         if match and match["ending"] and before.kind in ("tag", "option", "mark", "emoji"):
             start = 0
-    if after is not None and after.kind != "space" and (match := _LEADING_ON.search(words, start)):
-        end = match.start()
+    if after is not None and after.kind != "space":
+        end = _leading_on(words, start)
     at = 0
     for first, last in sentence_spans(words[start:end], language):
         first, last = first + start, last + start
@@ -165,6 +165,19 @@ def _pieces(words: str, language: str, before: Kept | None, after: Kept | None) 
     yield Piece(words[at:], "between")
 
 
+def _leading_on(words: str, start: int) -> int:
+    """Where in `words`, and not before `start`, begins what belongs to something kept behind them."""
+
+    def run(marks: frozenset[str]) -> int:
+        place = len(words)
+        while place > start and (words[place - 1].isspace() or words[place - 1] in marks):
+            place -= 1
+        return place
+
+    parted = (place for place in range(run(_LEADING_ON), len(words)) if place == 0 or words[place - 1].isspace())
+    return min(next(parted, len(words)), run(_LEADING_ON_WIDE))
+
+
 def _has_word(text: str) -> bool:
     """Whether there is something to translate: letters, and not one capital alone, which stands for itself."""
     letters = [character for character in text if character.isalpha()]
@@ -172,7 +185,7 @@ def _has_word(text: str) -> bool:
 
 
 def _one_line(output: str) -> str:
-    return _BROKEN.sub(" ", output.strip())
+    return " ".join(filter(None, map(str.strip, _LINE_BREAK.split(output.strip()))))
 
 
 def _spaced(pieces: Sequence[Piece], source: str, target: str) -> list[Piece]:

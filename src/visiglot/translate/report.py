@@ -8,7 +8,8 @@ from dataclasses import replace
 from visiglot.languages import language
 from visiglot.sheet import Card, Page, Text, write_page
 from visiglot.translate.folder import ABOUT, LEDGER, REPORT, Folder
-from visiglot.translate.tally import Sample, Tally, merged
+from visiglot.translate.labels import REASONS
+from visiglot.translate.tally import INCOMPLETE, TRANSLATED, Sample, Tally, merged
 
 TEXT_SAMPLES = 2
 """Samples of each fate in a language that the report as text shows."""
@@ -44,7 +45,9 @@ def build_page(folder: Folder, tallies: Sequence[Tally]) -> Page:
     if len({one.job for one in tallies}) > 1:
         jobs = merged(replace(one, language="") for one in tallies)
         _counts(page, "source", [(one.job, one) for one in jobs])
-    _counts(page, "language", [(f"{language(one.language).name} ({one.language})", one) for one in by_language])
+    rows = [(f"{language(one.language).name} ({one.language})", one) for one in by_language]
+    _counts(page, "language", rows)
+    _labels(page, [(name, one) for name, one in rows if one.labels])
     source = {job["name"]: job["language"] for job in settings["jobs"]}
     shown = [one for one in tallies if one.samples]
     if shown:
@@ -73,6 +76,29 @@ def _counts(page: Page, what: str, rows: Sequence[tuple[str, Tally]]) -> None:
         ],
         caption=f"Examples by {what}; how many were rejected, and for what",
         numeric=range(1, 5 + len(reasons)),
+    )
+
+
+def _labels(page: Page, rows: Sequence[tuple[str, Tally]]) -> None:
+    """A table of labels by language, where there are any."""
+    reasons = [one for one in (*REASONS, INCOMPLETE) if any(one in tally.labels for _, tally in rows)]
+    if not rows:
+        return
+    page.table(
+        ["language", TRANSLATED, "not", "share", *reasons],
+        [
+            [
+                name,
+                f"{one.labels.get(TRANSLATED, 0):,}",
+                f"{(dropped := sum(one.labels.get(reason, 0) for reason in reasons)):,}",
+                _share(dropped, one.labels.get(TRANSLATED, 0)),
+                *(f"{one.labels.get(reason, 0):,}" for reason in reasons),
+            ]
+            for name, one in rows
+        ],
+        caption="Labels (short answers, names, choices) by language, each as often as an example has it; how many have "
+        "no translation, and for what",
+        numeric=range(1, 4 + len(reasons)),
     )
 
 

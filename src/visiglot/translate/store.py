@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import Protocol
 
 from visiglot.config import cache_dir
 from visiglot.errors import TranslationError
@@ -34,6 +35,16 @@ CREATE TABLE IF NOT EXISTS outputs (
 def store_path(identity: str) -> Path:
     """The cache's file for an engine."""
     return cache_dir() / "translations" / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.sqlite"
+
+
+class Outputs(Protocol):
+    """Where outputs of one engine are kept: a `Store`, or one that another process has (`cluster`)."""
+
+    def find(self, texts: Sequence[str], source: str, target: str) -> dict[str, Output]:
+        """As `Store.find`."""
+
+    def add(self, outputs: Mapping[str, Output], source: str, target: str) -> dict[str, Output]:
+        """As `Store.add`."""
 
 
 class Store:
@@ -77,13 +88,21 @@ class Store:
                 found.update({text: Output(said, bool(done), *rest) for text, said, done, *rest in rows})
         return found
 
-    def add(self, outputs: Mapping[str, Output], source: str, target: str) -> None:
-        """Keep the outputs for some texts, all of them or none. Raises TranslationError: they can't be written."""
+    def add(self, outputs: Mapping[str, Output], source: str, target: str) -> dict[str, Output]:
+        """Keep the outputs for some texts, all of them or none; what another process has kept for a text stays.
+
+        Returns:
+            What is kept for these texts now.
+
+        Raises:
+            TranslationError: they can't be written.
+        """
         rows = [
             (source, target, text, one.text, int(one.finished), one.engine, one.reason) for text, one in outputs.items()
         ]
         with self._said(), self._connection:
-            self._connection.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            self._connection.executemany("INSERT OR IGNORE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        return self.find(list(outputs), source, target)
 
     @contextmanager
     def _said(self) -> Iterator[None]:

@@ -17,6 +17,11 @@ SAMPLES = 8
 """Examples in each language and of each fate (translated, or rejected for one reason) that are kept to be looked at."""
 
 
+TRANSLATED, INCOMPLETE = "translated", "list incomplete"
+"""What becomes of a label: it is translated, or stays since another of its choices has no translation or the same one.
+Otherwise it is one of `labels.REASONS`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """An example to be looked at.
@@ -54,6 +59,8 @@ class Tally:
         translated: into it.
         rejected: left out.
         samples: at most SAMPLES of each fate.
+        reasons: why examples were rejected, and how many.
+        labels: what became of the labels of all examples -> how many, each as often as it stands in one.
     """
 
     job: str
@@ -63,6 +70,7 @@ class Tally:
     rejected: tuple[Rejected, ...] = ()
     samples: tuple[Sample, ...] = ()
     reasons: Mapping[str, int] = field(default_factory=dict, hash=False)
+    labels: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     @property
     def examples(self) -> int:
@@ -71,12 +79,19 @@ class Tally:
 
 
 def tally(
-    job: str, language: str, *, kept: int = 0, translated: int = 0, rejected: Iterable[Rejected] = (), samples: Any = ()
+    job: str,
+    language: str,
+    *,
+    kept: int = 0,
+    translated: int = 0,
+    rejected: Iterable[Rejected] = (),
+    samples: Iterable[Sample] = (),
+    labels: Mapping[str, int] | None = None,
 ) -> Tally:
     """A tally with its reasons counted and no more samples than are wanted."""
     lines = tuple(rejected)
     reasons = dict(Counter(line.reason for line in lines))
-    return Tally(job, language, kept, translated, lines, _some(samples), reasons)
+    return Tally(job, language, kept, translated, lines, _some(samples), reasons, dict(labels or {}))
 
 
 def merged(tallies: Iterable[Tally]) -> list[Tally]:
@@ -92,6 +107,7 @@ def merged(tallies: Iterable[Tally]) -> list[Tally]:
             translated=sum(one.translated for one in some),
             rejected=[line for one in some for line in one.rejected],
             samples=[sample for one in some for sample in one.samples],
+            labels=sum((Counter(one.labels) for one in some), Counter()),
         )
         for (job, language), some in found.items()
     ]
@@ -124,6 +140,7 @@ def tally_of(values: Mapping[str, Any]) -> Tally:
         tuple(Rejected(**line) for line in values["rejected"]),
         tuple(samples),
         values["reasons"],
+        values["labels"],
     )
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import time
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from visiglot.errors import EngineError, LanguageError, Notice, TranslationError
 from visiglot.translate.engine import Engine, Output
-from visiglot.translate.labels import translate_labels
+from visiglot.translate.labels import NOT_CHECKED, Checked, check_labels
 from visiglot.translate.protect import prepare
 from visiglot.translate.sentences import split_sentences
-from visiglot.translate.store import Store
+from visiglot.translate.store import Outputs
 from visiglot.translate.texts import truth_words
 
 if TYPE_CHECKING:
     from visiglot.translate.filters import Filters
+    from visiglot.translate.jobs import Shard
     from visiglot.translate.protect import Prepared
 
 ASKED_TOGETHER = 2048
@@ -73,6 +75,39 @@ class Work:
     made: int = 0
     found: int = 0
 
+    def since(self, before: Work) -> Work:
+        """What came to it after `before`."""
+        texts, characters = self.texts - before.texts, self.characters - before.characters
+        return Work(texts, characters, self.made - before.made, self.found - before.found)
+
+    def and_also(self, other: Work) -> Work:
+        """This and other work together."""
+        texts, characters = self.texts + other.texts, self.characters + other.characters
+        return Work(texts, characters, self.made + other.made, self.found + other.found)
+
+
+@dataclass(frozen=True, slots=True)
+class Questions:
+    """The texts of a shard that are to be translated into a language."""
+
+    language: str
+    whole: tuple[str, ...]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a translator says to `Questions`.
+
+    Args:
+        work, seconds: that it took.
+    """
+
+    whole: Mapping[str, Translated | Refused]
+    labels: Mapping[str, Translated | Refused]
+    work: Work
+    seconds: float
+
 
 class Cached:
     """An engine that is asked for what its store hasn't.
@@ -81,7 +116,7 @@ class Cached:
         work: is told what was found and what was made.
     """
 
-    def __init__(self, engine: Engine, store: Store, work: Work) -> None:
+    def __init__(self, engine: Engine, store: Outputs, work: Work) -> None:
         self.engine = engine
         self.store = store
         self.work = work
@@ -99,9 +134,8 @@ class Cached:
         self.work.found += len(outputs)
         for first in range(0, len(missing), ASKED_TOGETHER):
             made = self._ask(missing[first : first + ASKED_TOGETHER], source, target)
-            self.store.add(made, source, target)
             self.work.made += len(made)
-            outputs |= made
+            outputs |= self.store.add(made, source, target)
         return [outputs[text] for text in texts]
 
     def _ask(self, texts: Sequence[str], source: str, target: str) -> dict[str, Output]:
@@ -125,13 +159,25 @@ class Translator:
         source: FLORES-200 code of all texts.
     """
 
-    def __init__(self, engine: Engine, store: Store, filters: Filters, source: str) -> None:
+    def __init__(self, engine: Engine, store: Outputs, filters: Filters, source: str) -> None:
         self.engine = engine
         self.filters = filters
         self.source = source
         self.work = Work()
         self.cached = Cached(engine, store, self.work)
         self._back: dict[str, bool] = {}
+
+    def answers(self, shards: Sequence[Shard], ask: Callable[[Shard], Questions]) -> Generator[tuple[Shard, Answers]]:
+        """The answers for each shard, one after the other, as `pipeline.Crew` says. Raises TranslationError."""
+        for shard in shards:
+            yield shard, self.answer(ask(shard))
+
+    def answer(self, questions: Questions) -> Answers:
+        """Translations of whole texts and of labels. Raises TranslationError."""
+        before, began = replace(self.work), time.monotonic()
+        whole = self.translate(questions.whole, questions.language)
+        labels = self.labels(questions.labels, questions.language)
+        return Answers(whole, labels, self.work.since(before), time.monotonic() - began)
 
     def translate(self, texts: Sequence[str], target: str) -> dict[str, Translated | Refused]:
         """A translation of each text, or why there is none.
@@ -145,8 +191,8 @@ class Translator:
         outputs = self._outputs([sentence for one in prepared.values() for sentence in one.sentences], target)
         return {text: self._judged(text, one, outputs, target) for text, one in prepared.items()}
 
-    def labels(self, labels: Sequence[str], target: str) -> dict[str, Translated]:
-        """Translations of labels that were translated back to what they were; the others are missing.
+    def labels(self, labels: Sequence[str], target: str) -> dict[str, Translated | Refused]:
+        """Translations of labels that were translated back to what they were, and why the others have none.
 
         The words for yes and no are those of the table of languages. An engine that doesn't translate back into the
         source's language gives none but these, and a notice says so.
@@ -158,11 +204,16 @@ class Translator:
         self.work.characters += sum(map(len, labels))
         known = truth_words(labels, self.source, target)
         asked = sorted({label for label in labels if label not in known})
-        checked = {}
+        checked = Checked({}, dict.fromkeys(asked, NOT_CHECKED))
         if asked and self._comes_back(target):
-            checked = translate_labels(self.cached, asked, self.source, [target])[target]
-        by_engine = {label: Translated(text, frozenset({self.engine.name})) for label, text in checked.items()}
-        return {label: Translated(text) for label, text in known.items()} | by_engine
+            checked = check_labels(self.cached, asked, self.source, target)
+        own = self.engine.name
+        by_engine = {
+            label: Translated(text, frozenset({checked.engines.get(label, own)}))
+            for label, text in checked.kept.items()
+        }
+        dropped = {label: Refused(label, "", why, f"{label!r}: {why}") for label, why in checked.dropped.items()}
+        return {label: Translated(text) for label, text in known.items()} | by_engine | dropped
 
     def _comes_back(self, target: str) -> bool:
         if target not in self._back:

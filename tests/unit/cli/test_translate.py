@@ -211,6 +211,45 @@ def test_real_filters_reject_what_is_in_another_language(run: Run, captions: dic
     assert re.search(r"^capfilt +deu_Latn +0 +12 +0", passed.stdout, re.MULTILINE)
 
 
+def test_real_filters_take_limits_for_all_languages_and_for_one(
+    run: Run, captions: dict[str, Any], tmp_path: Path
+) -> None:
+    memory = tmp_path / "memory.tsv"
+    rows = [f"a picture with {n} dogs\tBild, {n} Hunde, {'im Garten vor dem Haus ' * 2}" for n in range(12)]
+    memory.write_text("\n".join(["en\tde", *rows]), encoding="utf-8")
+    command = ("translate", "capfilt", *given(captions), "-l", "de", "-e", "memory")
+    engine = ("--engine-option", f"path={memory}", "--no-filter", "wrong language", "--no-filter", "repetition")
+    for number, (limits, translated) in enumerate(
+        [([], 0), (["spread=3"], 12), (["de.spread=3", "any.spread=1"], 12), (["Latn.spread=1.8e+0", "zh.spread=4"], 0)]
+    ):
+        out = tmp_path / str(number)
+        options = [word for limit in limits for word in ("--filter-limit", limit)]
+        result = run(*command, *engine, *options, "-o", out)
+        assert (result.exit_code == 0) == (translated > 0), result.output
+        counts = json.loads((out / "translation.json").read_text(encoding="utf-8"))["counts"]
+        assert (counts[0]["translated"], counts[0]["reasons"].get("length ratio", 0)) == (translated, 12 - translated)
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("spraed=2", "any.spraed: no such key; did you mean 'spread'?"),
+        ("Thai.spread=0", "Thai.spread: input should be greater than or equal to 1"),
+        ("spread", "has no `key=value`"),
+        ("Thay.spread=3", "no such language: 'Thay'"),
+    ],
+)
+def test_real_filters_refuse_limits_that_there_are_not(
+    run: Run, captions: dict[str, Any], tmp_path: Path, limit: str, said: str
+) -> None:
+    out = tmp_path / "out"
+    command = ("translate", "capfilt", *given(captions), "-l", "de", "-e", "marked", "-o", out)
+    result = run(*command, "--filter-limit", limit)
+    assert result.exit_code == 2
+    assert said in " ".join(result.stderr.split())
+    assert not out.exists()
+
+
 def test_help_names_every_engine_and_its_licence(run: Run) -> None:
     words = " ".join(run("translate", "--help").stdout.replace("│", " ").split())
     assert all(name in words for name in ENGINES.names() if name != "marked")

@@ -50,6 +50,13 @@ def test_the_engine_counts_as_much_as_the_texts() -> None:
     assert not commercial("CC-BY-NC-4.0", "google/madlad400-3b-mt")
 
 
+def test_of_an_engine_that_is_in_no_table_the_licence_that_the_row_states_counts() -> None:
+    assert commercial("MIT AND CC-BY-4.0", "memory ours + somebody/engine")
+    assert not commercial("MIT AND CC-BY-NC-4.0", "memory ours + somebody/engine")
+    assert not commercial("MIT AND unknown", "somebody/engine")
+    assert not commercial("MIT AND Apache-2.0", "facebook/nllb-200-distilled-1.3B")
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_each_engine_has_a_licence_that_is_understood(engine: str) -> None:
     assert "isn't known whether" not in str(objection(ENGINES[engine]))

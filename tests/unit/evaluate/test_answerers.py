@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.chat_server import StandIn, chat, serving
-from tests.checkpoints import picture, stock_llava
+from tests.checkpoints import picture, stock_llava, stock_paligemma
 from tests.tiny import build_tiny
 from tests.unit.evaluate.conftest import PICTURES, Ranking, ToyData, toy_benchmark
 
@@ -145,6 +145,39 @@ def test_a_stock_model_answers_and_ranks_as_our_reading_of_it_does(llava: Path) 
     assert {index: len(one) for index, one in found.items()} == {index: len(one) for index, one in expected.items()}
     alone = dict(stock.rank(examples[1:2]))
     assert alone[0] == pytest.approx(found[1])
+
+
+def test_a_model_that_is_none_of_our_formats_answers_alike_alone_and_beside_others(tmp_path: Path) -> None:
+    stock_paligemma(tmp_path)
+    model, processor = load_stock(str(tmp_path), device=torch.device("cpu"), dtype="auto")
+    stock = StockAnswerer(model, processor, name="paligemma", rows=2)
+    examples = [
+        question(str(seed), (ImageRef(f"picture {seed}", data=png(picture(seed))),), "What is it? " * (seed + 1))
+        for seed in range(3)
+    ]
+    settings = Settings(max_new_tokens=8, min_new_tokens=8)
+    together = dict(stock.answer(examples, settings))
+    assert together == {i: next(stock.answer([example], settings))[1] for i, example in enumerate(examples)}
+    assert all(together.values())
+    # step by step, nothing that comes later in an answer is seen by what comes before
+    both = replace(examples[0], choices=("red", "red circle"))
+    ((_, (first, second)),) = list(stock.rank([both]))  # type: ignore[misc]
+    tokens = processor.tokenizer(["red", "red circle"], add_special_tokens=False)["input_ids"]
+    assert tokens[1][: len(tokens[0])] == tokens[0]
+    with torch.no_grad():
+        inputs = processor(text="<image>What is it? ", images=[[picture(0)]], return_tensors="pt")
+        text = {key: value for key, value in inputs.items() if key != "labels"}
+        expected = 0.0
+        for token in [*tokens[0], processor.tokenizer.eos_token_id]:
+            logits = model(**text).logits[0, -1].log_softmax(-1)
+            expected += float(logits[token])
+            extra = torch.tensor([[token]])
+            text["input_ids"] = torch.cat([text["input_ids"], extra], 1)
+            text["attention_mask"] = torch.cat([text["attention_mask"], torch.ones_like(extra)], 1)
+            if "token_type_ids" in text:
+                text["token_type_ids"] = torch.cat([text["token_type_ids"], torch.ones_like(extra)], 1)
+    assert first == pytest.approx(expected, rel=1e-4)
+    assert second < first
 
 
 def test_rows_of_a_stock_model_fail_alone(llava: Path) -> None:

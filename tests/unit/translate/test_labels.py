@@ -15,9 +15,9 @@ from visiglot.translate.labels import (
     COPY,
     NO_TRANSLATION,
     UNFINISHED,
+    Checked,
     check_labels,
     conflicting,
-    translate_labels,
 )
 
 EN, DE, ZH = "eng_Latn", "deu_Latn", "zho_Hans"
@@ -77,28 +77,26 @@ def test_a_label_is_kept_iff_it_comes_back() -> None:
     found = check_labels(Dictionary(), labels, EN, DE)
     assert found.kept == {"dog": "Hund", "Yes": "Ja", "pizza": "Pizza", "T-shirt": "T-Shirt"}
     assert found.dropped == {"cat": CHANGED, "bank": CHANGED, "xylophone": NO_TRANSLATION, "dots": NO_TRANSLATION}
-    assert found.counts == {"kept": 4, CHANGED: 2, NO_TRANSLATION: 2}
-    assert translate_labels(Dictionary(), labels, EN, [DE]) == {DE: found.kept}
 
 
 def test_each_label_is_a_text_of_its_own_whatever_is_in_it() -> None:
     engine = Dictionary()
-    found = translate_labels(engine, ["red # blue", "dog"], EN, [DE])
-    assert found == {DE: {"red # blue": "rot # blau", "dog": "Hund"}}
+    found = check_labels(engine, ["red # blue", "dog"], EN, DE).kept
+    assert found == {"red # blue": "rot # blau", "dog": "Hund"}
     assert engine.calls == [(EN, DE, ["dog", "red # blue"]), (DE, EN, ["Hund", "rot # blau"])]
 
 
 def test_neither_order_nor_company_changes_a_label() -> None:
     labels = ["dog", "cat", "sofa", "couch", "Yes", "pizza", "bank", "T-shirt"]
-    together = translate_labels(Dictionary(), labels, EN, [DE])[DE]
-    one_by_one = {k: v for label in labels for k, v in translate_labels(Dictionary(), [label], EN, [DE])[DE].items()}
+    together = check_labels(Dictionary(), labels, EN, DE).kept
+    one_by_one = {k: v for label in labels for k, v in check_labels(Dictionary(), [label], EN, DE).kept.items()}
     assert together == one_by_one
     first = Dictionary()
-    translate_labels(first, labels, EN, [DE])
+    check_labels(first, labels, EN, DE)
     for seed in range(5):
         engine = Dictionary()
         shuffled = random.Random(seed).sample([*labels, *labels], 2 * len(labels))
-        assert translate_labels(engine, shuffled, EN, [DE])[DE] == together
+        assert check_labels(engine, shuffled, EN, DE).kept == together
         assert engine.calls == first.calls, "the engine sees the same batches"
 
 
@@ -116,14 +114,14 @@ def test_a_label_that_was_cut_is_dropped() -> None:
 
 def test_labels_in_their_own_language_are_themselves_and_none_cost_no_call() -> None:
     engine = Dictionary()
-    assert translate_labels(engine, ["dog", " "], EN, [EN]) == {EN: {"dog": "dog"}}
-    assert translate_labels(engine, [], EN, [DE]) == {DE: {}}
+    assert check_labels(engine, ["dog", " "], EN, EN) == Checked({"dog": "dog"}, {})
+    assert check_labels(engine, [], EN, DE) == Checked({}, {})
     assert engine.calls == []
 
 
 def test_an_engine_that_loses_outputs_is_refused_and_nothing_shifts() -> None:
     with pytest.raises(TranslationError, match="1 outputs for 2 labels"):
-        translate_labels(Dictionary(lost=1), ["dog", "cat"], EN, [DE])
+        check_labels(Dictionary(lost=1), ["dog", "cat"], EN, DE)
 
 
 def test_choices_that_become_the_same_conflict_and_those_that_were_the_same_do_not() -> None:

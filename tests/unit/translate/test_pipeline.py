@@ -219,4 +219,5 @@ def test_it_says_how_to_make_it_again_and_how_long_it_took(run: Run, tmp_path: P
 def test_licences_are_joined_once() -> None:
     assert joint_licence("CC-BY-4.0", "CC-BY-NC-4.0") == "CC-BY-4.0 AND CC-BY-NC-4.0"
     assert joint_licence("CC-BY-4.0 AND MIT", "MIT") == "CC-BY-4.0 AND MIT"
+    assert joint_licence("CC-BY-4.0 AND MIT", "CC0-1.0 AND MIT") == "CC-BY-4.0 AND MIT AND CC0-1.0"
     assert joint_licence("CC-BY-4.0", "") == "CC-BY-4.0"

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from visiglot.translate import kept
 from visiglot.translate.kept import kept_parts
 from visiglot.translate.protect import lost, prepare
 from visiglot.translate.sentences import LONGEST, LONGEST_UNSPACED, LONGEST_WORDS
@@ -222,3 +223,52 @@ def test_runs_of_marks_that_open_nothing_come_back_whole() -> None:
         text = unit * 4000
         prepared = prepare(text, EN)
         assert prepared.restore(prepared.sentences, EN) == text
+
+
+class Counted:
+    """A pattern that adds the characters that it looks through to `scanned`."""
+
+    def __init__(self, pattern: re.Pattern[str], scanned: list[int]) -> None:
+        self.pattern = pattern
+        self.scanned = scanned
+
+    def search(self, text: str, place: int) -> re.Match[str] | None:
+        found = self.pattern.search(text, place)
+        self.scanned.append((found.end() if found else len(text)) - place)
+        return found
+
+
+@pytest.mark.parametrize("unit", ["<code>", "<!-- a ", "<pre x> ", "<code><pre><!--", "<svg></code>", "``` ~~~ <kbd>"])
+def test_openings_that_nothing_closes_are_looked_for_once_to_the_end(
+    unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scanned: list[int] = []
+    monkeypatch.setattr(kept, "_CLOSINGS", tuple(Counted(one, scanned) for one in kept._CLOSINGS))
+    for count in (100, 1000, 2000):
+        text = unit * count
+        scanned.clear()
+        kept_parts(text)
+        assert 0 < sum(scanned) <= len(kept._CLOSINGS) * len(text)
+    assert not re.search(r"\.[*+]", kept._OPENED.pattern), "no other pattern looks further without a limit"
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("<code>a <code>b</code> c</code>", ["<code>a <code>b</code>", "</code>"]),
+        ("<code>a <!-- b", ["<code>"]),
+        ("<pre>a</code> <code>b</code >", ["<pre>", "</code>", "<code>b</code >"]),
+        ("<!-- a <code> --> b </code>", ["<!-- a <code> -->", "</code>"]),
+        ("``` a <b>", ["<b>"]),
+        ("~~~\na\n~~~ b ~~~", ["~~~\na\n~~~"]),
+    ],
+)
+def test_what_encloses_ends_at_its_first_closing_and_what_is_not_closed_is_a_tag(text: str, parts: list[str]) -> None:
+    assert [part.name for part in kept.verbatim_parts(text)] == parts
+
+
+def test_spaces_without_end_come_back_whole() -> None:
+    for text in ("\u00a0(" * 4000 + "dog {a}", "%" + "0" * 4000 + " dogs", " (" * 4000 + "{a}"):
+        prepared = prepare(text, EN)
+        assert prepared.restore(prepared.sentences, EN) == text
+    assert prepare("dog", EN).restore([" Hund \u00a0" + " " * 4000 + "\r\n \n da"], DE) == "Hund da"

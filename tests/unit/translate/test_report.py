@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.facts import Facts
-from tests.translating import Marked, Strict
+from tests.translating import CHANGED, UNKNOWN, Marked, Strict
 
 from visiglot.config import AllocationSection, SourceSection
 from visiglot.errors import TranslationError
@@ -47,6 +47,28 @@ def test_it_counts_by_language_and_reason_and_shows_both_fates(tmp_path: Path) -
     assert 'lang="ar" dir="auto"' in page
     assert "good picture 0 &lt;b&gt;" in page
     assert "wrong language" in page
+
+
+def test_it_counts_what_became_of_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_module, "SHARD", 3)
+    answers = ["dog", CHANGED, UNKNOWN, "dog", "yes"]
+    rows = [
+        *((EN, {"question": "What is it?", "answer": answers[n % 5]}) for n in range(10)),
+        (EN, {"question": "Which?", "answer": "cat", "choices": f"cat\n{CHANGED}\ndog"}),
+        (EN, {"question": "Is it rejected?", "answer": "dog"}),
+    ]
+    job = plan_source(
+        Facts(rows), SourceSection(type="nano"), [EN, DE], allocation=AllocationSection(policy="parallel"), seed=0
+    )
+    out = Folder(tmp_path / "out")
+    with Store(tmp_path / "store") as store:
+        translator = Translator(Marked(), store, Strict(), EN)  # type: ignore[arg-type]
+        translate([job], translator, out, settings={"engine": {"name": "tests/marked"}})
+    _, german = out.tallies()
+    assert german.labels == {"translated": 7, "comes back changed": 3, "no translation": 2, "list incomplete": 2}
+    text = report_text(out, out.tallies())
+    assert "| language | translated | not | share | no translation | comes back changed | list incomplete |" in text
+    assert "| German (deu\\_Latn) | 7 | 7 | 50.0% | 2 | 3 | 2 |" in text
 
 
 def test_right_to_left_texts_are_isolated_in_terminals(tmp_path: Path) -> None:

@@ -27,6 +27,14 @@ def test_what_was_added_is_found_by_another_process_under_its_languages(tmp_path
         assert store.find(["A dog", "a dog "], EN, DE) == {}
 
 
+def test_of_two_processes_outputs_for_a_text_the_first_is_kept_and_both_get_it(tmp_path: Path) -> None:
+    with Store(tmp_path / "s") as one, Store(tmp_path / "s") as other:
+        assert one.add({"a dog": Output("ein Hund")}, EN, DE) == {"a dog": Output("ein Hund")}
+        said = other.add({"a dog": Output("der Hund"), "a cat": Output("die Katze")}, EN, DE)
+        assert said == {"a dog": Output("ein Hund"), "a cat": Output("die Katze")}
+        assert one.find(["a dog", "a cat"], EN, DE) == said
+
+
 def test_thousands_of_texts_are_found_at_once(tmp_path: Path) -> None:
     outputs = {f"text {n}": Output(f"{n}") for n in range(3000)}
     with Store(tmp_path / "s") as store:
