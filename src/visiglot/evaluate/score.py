@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,15 +11,30 @@ import numpy as np
 
 from visiglot.errors import EvaluationError
 from visiglot.evaluate.benchmark import BENCHMARKS
+from visiglot.evaluate.comparisons import Asked, Comparison, asked, compare_languages
 from visiglot.evaluate.intervals import interval
 from visiglot.evaluate.means import GroupMean, group_means
-from visiglot.evaluate.metrics import METRICS, Metric, Statistics
-from visiglot.evaluate.predictions import MEANS, SCORES, read_folder, write_means, write_scores
+from visiglot.evaluate.metrics import DEFAULTS, METRICS, Metric, ScoreSettings, Statistics
+from visiglot.evaluate.predictions import (
+    COMPARISONS,
+    MEANS,
+    SCORES,
+    read_folder,
+    write_comparisons,
+    write_means,
+    write_scores,
+)
 from visiglot.evaluate.provenance import Run, read_run
-from visiglot.evaluate.summary import language_groups
+from visiglot.evaluate.summary import by_script, by_tier, language_groups
 from visiglot.types import Prediction, Score
 
 Progress = Callable[[str], None]
+
+CLASSES: Mapping[str, Callable[[str], str]] = {"tier mean": by_tier, "script mean": by_script}
+"""Kind of comparison -> the class of a language over which it averages."""
+
+RANKED = ("likelihood-accuracy", "likelihood-accuracy-by-character")
+"""Metrics of rows whose choices were ranked."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +43,7 @@ class Measured:
 
     Args:
         answered, missing: rows with an answer, and rows with an error, which take no part in `statistics`.
+        asked: the answered rows, for comparing them with those of other languages.
     """
 
     benchmark: str
@@ -38,12 +54,17 @@ class Measured:
     statistics: Statistics
     answered: int
     missing: int
+    asked: Asked | None = None
 
 
-def score_predictions(folder: Path, *, seed: int = 0, progress: Progress | None = None) -> list[Score]:
-    """Score every prediction file of an evaluation folder and write `scores.jsonl` and `means.jsonl` there.
+def score_predictions(
+    folder: Path, *, settings: ScoreSettings = DEFAULTS, seed: int = 0, progress: Progress | None = None
+) -> list[Score]:
+    """Score every prediction file of an evaluation folder and write `scores.jsonl`, `means.jsonl` and
+    `comparisons.jsonl` there.
 
     Args:
+        settings: what the metrics follow.
         seed: of the resampling.
         progress: is told the name of each file.
 
@@ -54,27 +75,28 @@ def score_predictions(folder: Path, *, seed: int = 0, progress: Progress | None 
     """
     run = read_run(folder)
     measured: list[Measured] = []
-    settings: dict[str, tuple[str, Path]] = {}
+    made: dict[str, tuple[str, Path]] = {}
     for path, rows in read_folder(folder):
         if progress is not None:
             progress(path.name)
         _check_whole(path, rows, run.expected(path.name) if run is not None else None)
         for key in sorted({(row.benchmark, row.prompt_set, row.settings_hash) for row in rows}):
             name = f"{key[0]}.{key[1]}"
-            first, where = settings.setdefault(name, (key[2], path))
+            first, where = made.setdefault(name, (key[2], path))
             if first != key[2]:
                 raise EvaluationError(
                     f"{name}: the answers in {where.name} and {path.name} were made by different models or settings",
                     hint="Evaluate each model into a folder of its own, or generate anew without --resume.",
                 )
-        measured += measure_rows(rows)
+        measured += measure_rows(rows, settings)
     scores = [score_of(one, seed=seed) for one in measured]
     write_means(means_of(measured, run, seed=seed), folder / MEANS)
+    write_comparisons(comparisons_of(measured, seed=seed), folder / COMPARISONS)
     write_scores(scores, folder / SCORES)
     return scores
 
 
-def measure_rows(rows: Sequence[Prediction]) -> list[Measured]:
+def measure_rows(rows: Sequence[Prediction], settings: ScoreSettings = DEFAULTS) -> list[Measured]:
     """What each metric sees in any rows, one for each benchmark, prompt set, language, task and metric."""
     parts: dict[tuple[str, str, str, str], list[Prediction]] = {}
     for row in rows:
@@ -82,12 +104,20 @@ def measure_rows(rows: Sequence[Prediction]) -> list[Measured]:
     found = []
     for (benchmark, prompt_set, language, task), part in sorted(parts.items()):
         answered = [row for row in part if row.error is None]
-        for name in BENCHMARKS.get(benchmark).metrics_of(task):
-            metric = METRICS.get(name)
+        compared = asked(answered)
+        for name in _metrics(benchmark, task, part):
+            metric = METRICS.get(name).under(settings)
             statistics = metric.measure(answered, language) if answered else Statistics(np.zeros((0, 1)), ())
             counts = len(answered), len(part) - len(answered)
-            found.append(Measured(benchmark, prompt_set, language, task, metric, statistics, *counts))
+            found.append(Measured(benchmark, prompt_set, language, task, metric, statistics, *counts, compared))
     return found
+
+
+def _metrics(benchmark: str, task: str, rows: Sequence[Prediction]) -> Sequence[str]:
+    """Names of the metrics: the benchmark's, behind those of ranked choices where the rows have such."""
+    names = BENCHMARKS.get(benchmark).metrics_of(task)
+    ranked = RANKED if any(row.likelihoods for row in rows) else ()
+    return tuple(dict.fromkeys((*ranked, *names)))
 
 
 def score_of(measured: Measured, *, seed: int = 0) -> Score:
@@ -103,7 +133,7 @@ def score_of(measured: Measured, *, seed: int = 0) -> Score:
         language=measured.language,
         metric=metric.name,
         tokenisation=metric.tokenisation(),
-        n=measured.answered - statistics.undetermined,
+        n=len(statistics.values),
         value=value,
         low=low,
         high=high,
@@ -119,12 +149,8 @@ def means_of(measured: Sequence[Measured], run: Run | None, *, seed: int = 0) ->
     Args:
         run: knows the groups of languages; None: there is one group, of all but English.
     """
-    tables: dict[tuple[str, str, str, str], dict[str, Measured]] = {}
-    for one in measured:
-        key = (one.benchmark, one.prompt_set, one.task, one.metric.name)
-        tables.setdefault(key, {})[one.language] = one
     found: list[GroupMean] = []
-    for (benchmark, prompt_set, task, name), by_language in tables.items():
+    for (benchmark, prompt_set, task), metric, by_language in _by_metric(measured):
         row = run.benchmarks.get(f"{benchmark}.{prompt_set}") if run is not None else None
         statistics = {code: one.statistics for code, one in by_language.items()}
         base = next(iter(row.language_groups), "") if row is not None else ""
@@ -132,13 +158,35 @@ def means_of(measured: Sequence[Measured], run: Run | None, *, seed: int = 0) ->
             benchmark,
             prompt_set,
             task,
-            METRICS.get(name),
+            metric,
             statistics,
             language_groups(by_language, row),
             base=base,
             seed=seed,
         )
     return found
+
+
+def comparisons_of(measured: Sequence[Measured], *, seed: int = 0) -> list[Comparison]:
+    """What is said by comparing languages, for each benchmark, prompt set, task and metric."""
+    found: list[Comparison] = []
+    for head, metric, by_language in _by_metric(measured):
+        statistics = {code: one.statistics for code, one in by_language.items()}
+        rows = {code: one.asked for code, one in by_language.items() if one.asked is not None}
+        found += compare_languages(*head, metric, statistics, rows, CLASSES, seed=seed)
+    return found
+
+
+def _by_metric(
+    measured: Sequence[Measured],
+) -> Iterator[tuple[tuple[str, str, str], Metric, dict[str, Measured]]]:
+    """((benchmark, prompt set, task), metric, what it saw by language)."""
+    tables: dict[tuple[str, str, str, str], dict[str, Measured]] = {}
+    for one in measured:
+        key = (one.benchmark, one.prompt_set, one.task, one.metric.name)
+        tables.setdefault(key, {})[one.language] = one
+    for (benchmark, prompt_set, task, _), by_language in tables.items():
+        yield (benchmark, prompt_set, task), next(iter(by_language.values())).metric, by_language
 
 
 def _check_whole(path: Path, rows: Sequence[Prediction], expected: int | None) -> None:

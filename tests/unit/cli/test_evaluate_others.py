@@ -10,7 +10,7 @@ import pytest
 from tests.chat_server import chat, serving
 from tests.checkpoints import stock_paligemma
 from tests.unit.cli.conftest import Run
-from tests.unit.evaluate.conftest import ToyData, toy_benchmark
+from tests.unit.evaluate.conftest import WORDS, ToyData, toy_benchmark
 
 from visiglot.evaluate.benchmark import BENCHMARKS
 from visiglot.evaluate.predictions import read_predictions
@@ -21,7 +21,7 @@ from visiglot.types import Example
 class Choosing(ToyData):
     def examples(self, language: str, *, split: str, prompt_set: str, limit: int | None) -> Iterable[Example]:
         for example in super().examples(language, split=split, prompt_set=prompt_set, limit=limit):
-            yield replace(example, choices=("red circle", "blue bar"))
+            yield replace(example, choices=tuple(WORDS[language].values()))
 
 
 @pytest.fixture
@@ -74,7 +74,9 @@ def test_choices_are_ranked_under_a_name_of_their_own(run: Run, toy: str, tiny_m
     ask = ("evaluate", tiny_model, "-b", "toy", "-l", "de", "--device", "cpu", "--out", tmp_path / "out")
     result = run(*ask, "--answers", "likelihood")
     assert result.exit_code == 0, result.stderr
-    assert set(rows(tmp_path / "out", "toy.english-likelihood.deu_Latn.jsonl").values()) <= {"red circle", "blue bar"}
+    assert set(rows(tmp_path / "out", "toy.english-likelihood.deu_Latn.jsonl").values()) <= set(
+        WORDS["deu_Latn"].values()
+    )
     shown = run(*ask, "--answers", "likelihood", "--dry-run").stdout
     assert "toy.english-likelihood.deu_Latn.jsonl: 3 rows" in shown
     again = run("evaluate", "--predictions", tmp_path / "out" / "predictions" / "toy.english-likelihood.deu_Latn.jsonl")

@@ -97,6 +97,7 @@ class Task:
         content: the example's words.
         negatives: wrong names that a question needs besides the right one.
         suffixes: what tells the draws apart in ids; default: their numbers.
+        choices: the answers that can be ranked by likelihood, for evaluation; None: there are none.
     """
 
     pictures: bool
@@ -105,6 +106,7 @@ class Task:
     content: Callable[[Question], Content]
     negatives: int = 0
     suffixes: tuple[str, ...] = ()
+    choices: Callable[[Question], tuple[str, ...]] | None = None
 
     def suffix(self, draw: int) -> str:
         if self.draws == 1:
@@ -130,6 +132,13 @@ def _named_in_english_too(data: NanoData, language: str, ids: Sequence[str]) -> 
 
 def _caption(question: Question) -> Content:
     return Content(question.name, (question.name,), {})
+
+
+def _name_and_another(question: Question) -> tuple[str, ...]:
+    """The right name and that of a similar thing, as `matching` asks about; the name alone where nothing is similar."""
+    others = question.scope.negatives(question.language, question.style, 1).get(question.concept, [])
+    names = question.data.names[question.language]
+    return tuple(dict.fromkeys((question.name, *(names[other].text for other in others))))
 
 
 def _from_english(question: Question) -> Content:
@@ -216,12 +225,22 @@ def _matching(question: Question) -> Content:
     return Content(words.no, (words.no,), {"name": name}, source=words.source)
 
 
-def _choice(question: Question) -> Content:
+def _yes_and_no(question: Question) -> tuple[str, ...]:
+    words = yes_no(question.data, question.language)
+    assert words is not None, "only languages with the words are asked"
+    return words.yes, words.no
+
+
+def _options(question: Question) -> tuple[str, ...]:
     others = question.scope.negatives(question.language, question.style, 3)[question.concept]
     names = question.data.names[question.language]
     options = [names[id].text for id in (question.concept, *others)]
     draw(question.scope.seed, "choice", question.concept, question.language, question.style).shuffle(options)
-    return Content(question.name, (question.name,), {"options": OPTION_SEPARATOR.join(options)})
+    return tuple(options)
+
+
+def _choice(question: Question) -> Content:
+    return Content(question.name, (question.name,), {"options": OPTION_SEPARATOR.join(_options(question))})
 
 
 def _labelled(data: NanoData, language: str, ids: Sequence[str]) -> list[str]:
@@ -245,10 +264,10 @@ def _country(question: Question) -> Content:
 
 
 TASKS: dict[str, Task] = {
-    "caption": Task(True, 1, _named, _caption),
+    "caption": Task(True, 1, _named, _caption, choices=_name_and_another),
     "keywords": Task(True, 1, _with_keywords, _keywords),
-    "matching": Task(True, 2, _answerable, _matching, negatives=1, suffixes=("yes", "no")),
-    "choice": Task(True, 1, _named, _choice, negatives=3),
+    "matching": Task(True, 2, _answerable, _matching, negatives=1, suffixes=("yes", "no"), choices=_yes_and_no),
+    "choice": Task(True, 1, _named, _choice, negatives=3, choices=_options),
     "category": Task(True, 1, _labelled, _category),
     "country": Task(True, 1, _with_country, _country),
     "name": Task(False, 1, _named_in_english_too, _from_english),

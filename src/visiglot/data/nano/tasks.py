@@ -110,6 +110,7 @@ class NanoSource:
             ),
             task=self.task_name,
             group=question.concept,
+            choices=() if self.training or self.task.choices is None else self.task.choices(question),
         )
 
     def _template(self, question: Question) -> str:
