@@ -6,6 +6,7 @@
 #   DEMO_LANGUAGES=sw,yo       for `make demo`: re-align in these beside English, instead of the recipe's languages; any
 #                              of `visiglot languages --set cldr`. It gets a folder of its own, model and all.
 #   DEMO_LIMIT=200             answers in each language and benchmark; 80 of them take about three minutes on two cores
+#   COCO_PYTHON=PATH           for `make bench`: a Python that has pycocoevalcap, which Visiglot never installs; java too
 #   CELLS=1 MINUTES=60 JOBS=2  for `make study`: stop after so many new cells; begin none after so many minutes; measure
 #                              several cells at a time (without CELLS), each on its share of the cores
 
@@ -18,6 +19,7 @@ DEMO_LIMIT ?= 80
 PICTURES := src/visiglot/nano/examples
 NANO_SCORES ?=
 NANO_INT8 ?=
+COCO_PYTHON ?= $(BIN)/python
 
 COMMA := ,
 SPACE := $(subst ,, )
@@ -105,6 +107,8 @@ check: .venv/.dev ## format, lint, types, import law, and whether the documentat
 bench: .venv/.dev ## measure speed and memory on this machine
 	$(BIN)/python benchmarks/loss.py
 	$(BIN)/python benchmarks/captions.py --size mid
+	$(BIN)/python benchmarks/serve.py
+	$(BIN)/python benchmarks/caption_metrics.py --coco-python $(COCO_PYTHON)
 
 study: .venv/.dev data ## measure what a study (NAME=realign) still lacks, then write its page
 	$(BIN)/python -m studies.run $(NAME) $(if $(CELLS),--cells $(CELLS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))

@@ -43,7 +43,8 @@ _NEWER_SOURCE: dict[str, Any] = {
 
 NEWER: dict[str, dict[str, Any]] = {
     "model.language_model": {"adapter": None},
-    "model.prompt": {"image_first": False, "caption": None},
+    "model.vision": {"pad": False},
+    "model.prompt": {"image_first": False, "image_gap": None, "caption": None},
     "data": _NEWER_DATA,
     "data.sources.*": _NEWER_SOURCE,
     "stages.*.data": _NEWER_DATA,

@@ -72,6 +72,7 @@ CONNECTOR: dict[str, dict[str, Any]] = {
         "type": "qformer",
         "options": {"num_queries": 4, "width": 16, "layers": 2, "heads": 2, "dropout": 0.0},
     },
+    "parrot": {"type": "parrot", "options": {"experts": 3, "width": 8}},
 }
 
 

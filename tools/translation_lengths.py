@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from visiglot.languages import ENGLISH, Language, all_languages
-from visiglot.translate.scripts import letters, made_of, scripts_of
+from visiglot.scripts import letters, made_of, scripts_of
 
 OFF = 0.15
 """Share by which a language is off its script's median before it gets a row of its own."""

@@ -13,11 +13,14 @@ anything else is a bug and keeps its traceback. What is no error but should be k
     ├── PromptError          text and pictures don't fit together (image tokens, turns, length)
     │   └── TooLongError     an example has more tokens than the model takes; batches count it as a skip
     ├── ModelError           a model can't be assembled from its parts
-    │   └── CheckpointError  a checkpoint is missing, incomplete, corrupt or can't be written
+    │   ├── CheckpointError  a checkpoint is missing, incomplete, corrupt or can't be written
+    │   └── ScoresError      a language model's scores aren't finite; names the rows
     ├── TrainingError        a run can't go on (no supervised tokens, a loss that isn't finite, another owner)
     ├── TranslationError     an engine can't go on, or a data set can't be translated
     │   └── EngineError      an engine can't go on, and holds what it had made by then
     ├── EndpointError        a chat endpoint can't be used, or a limit on it is reached
+    ├── ServeError           the server can't answer (it is closing, or the model failed)
+    │   └── QueueFullError   too many are waiting, or one has waited too long
     ├── EvaluationError      predictions and references don't fit together
     └── MissingExtraError    an optional dependency isn't installed
 """
@@ -112,6 +115,14 @@ class CheckpointError(ModelError):
     """A checkpoint is missing, incomplete or corrupt, or can't be written."""
 
 
+class ScoresError(ModelError):
+    """A language model's scores aren't finite. `keys` are the rows that they are of."""
+
+    def __init__(self, keys: Sequence[str], *, hint: str | None = None) -> None:
+        super().__init__(f"decoding {', '.join(keys)}: the language model's scores aren't finite", hint=hint)
+        self.keys = tuple(keys)
+
+
 class TrainingError(VisiglotError):
     """A training run can't start or go on."""
 
@@ -134,6 +145,14 @@ class EngineError(TranslationError):
 
 class EndpointError(VisiglotError):
     """A chat endpoint can't be reached or used, or a limit that was set on it is reached."""
+
+
+class ServeError(VisiglotError):
+    """The server can't answer: it is closing, or the model failed in a way that the request isn't to blame for."""
+
+
+class QueueFullError(ServeError):
+    """More are waiting than the server lets wait, or one has waited for longer than it lets."""
 
 
 class EvaluationError(VisiglotError):

@@ -6,11 +6,13 @@ before anything is decoded. A picture that can't be read whole is an error, neve
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import stat
 from collections.abc import Callable
 from io import BytesIO
 from typing import cast
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from PIL import (
@@ -26,12 +28,16 @@ from PIL import (
 )
 
 from visiglot.errors import ImageError
+from visiglot.image_parts import has_more_gif_frames, without_ballast
 from visiglot.types import ImageRef
 
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 64 * 2**20
 MAX_FRAMES = 1000
 """Frames or pages a file may have; only the first is ever shown."""
+
+DATA = "data:"
+"""What data URLs begin with."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -79,6 +85,62 @@ def load_image(ref: ImageRef, *, max_pixels: int = MAX_PIXELS, max_bytes: int = 
     Raises:
         ImageError: missing, empty, too many bytes, pixels or frames, no format that is read, or broken.
     """
+    return as_shown(_checked(ref, max_pixels, max_bytes), ref.name)
+
+
+def picture_size(ref: ImageRef, *, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES) -> tuple[int, int]:
+    """Width and height by the header; nothing is decoded.
+
+    Raises:
+        ImageError: as of `load_image`, as far as it can be known without decoding.
+    """
+    return _checked(ref, max_pixels, max_bytes).size
+
+
+def data_url_bytes(url: str, *, max_bytes: int = MAX_BYTES) -> bytes:
+    """The bytes of a data URL (RFC 2397). No message holds more than the URL's first characters.
+
+    Raises:
+        ImageError: no data URL, no base64 where it says so, or too many bytes.
+    """
+    hint = "Write data:image/png;base64, and then the file's bytes in base64."
+    head, comma, body = url.partition(",")
+    short = url if len(url) <= 64 else f"{url[:64]}…"
+    if not comma or head[: len(DATA)].lower() != DATA:
+        raise ImageError(f"the data URL {short} has no comma before its data", hint=hint, reason="broken URL")
+    coded = head.lower().endswith(";base64")
+    if len(body) > 3 * max_bytes or (coded and "%" not in body and len(body) * 3 // 4 > max_bytes + 2):
+        raise _too_large("the data URL", len(body) * 3 // 4, max_bytes)
+    data = body.encode(errors="replace") if coded and "%" not in body else unquote_to_bytes(body)
+    if coded:
+        try:
+            data = base64.b64decode(data, validate=True)
+        except ValueError as error:
+            raise ImageError(f"the data URL {short} is no base64: {error}", hint=hint, reason="broken URL") from error
+    if len(data) > max_bytes:
+        raise _too_large("the data URL", len(data), max_bytes)
+    return data
+
+
+def as_shown(picture: Image.Image, name: str) -> Image.Image:
+    """A picture that Pillow has opened as 8-bit RGB, upright, on white where it is transparent.
+
+    Raises:
+        ImageError: broken, or samples of which black and white aren't known; it calls the picture `name`.
+    """
+    try:
+        _scale_transparent_value(picture)
+        picture.load()
+        ends = _black_and_white(picture)
+        return _rgb(name, ImageOps.exif_transpose(picture), ends)
+    except ImageError:
+        raise
+    except Exception as error:  # a decoder fed with hostile bytes may raise anything
+        raise _broken(name, picture.format, error) from error
+
+
+def _checked(ref: ImageRef, max_pixels: int, max_bytes: int) -> ImageFile.ImageFile:
+    """A picture of which the header is read, and found to be within limits."""
     data = _read(ref, max_bytes)
     picture = _open(ref, data)
     width, height = picture.size
@@ -103,24 +165,7 @@ def load_image(ref: ImageRef, *, max_pixels: int = MAX_PIXELS, max_bytes: int = 
             hint="Only the first frame is shown; save that one as a picture of its own.",
             reason="too many frames",
         )
-    return as_shown(picture, ref.name)
-
-
-def as_shown(picture: Image.Image, name: str) -> Image.Image:
-    """A picture that Pillow has opened as 8-bit RGB, upright, on white where it is transparent.
-
-    Raises:
-        ImageError: broken, or samples of which black and white aren't known; it calls the picture `name`.
-    """
-    try:
-        _scale_transparent_value(picture)
-        picture.load()
-        ends = _black_and_white(picture)
-        return _rgb(name, ImageOps.exif_transpose(picture), ends)
-    except ImageError:
-        raise
-    except Exception as error:  # a decoder fed with hostile bytes may raise anything
-        raise _broken(name, picture.format, error) from error
+    return picture
 
 
 def _read(ref: ImageRef, max_bytes: int) -> bytes:
@@ -152,11 +197,7 @@ def _read(ref: ImageRef, max_bytes: int) -> bytes:
                 hint="Check the file's permissions and its disk.",
             ) from error
     if max(size, len(data)) > max_bytes:
-        raise ImageError(
-            f"picture {ref.name}: {max(size, len(data)):,} bytes, the limit is {max_bytes:,}",
-            hint="Save it smaller, or raise max_bytes if the picture can be trusted.",
-            reason="too many bytes",
-        )
+        raise _too_large(f"picture {ref.name}", max(size, len(data)), max_bytes)
     if not data:
         raise ImageError(
             f"picture {ref.name}: the file is empty", hint="Copy or fetch the picture again.", reason="empty"
@@ -174,7 +215,7 @@ def _open(ref: ImageRef, data: bytes) -> ImageFile.ImageFile:
             reason="unknown kind",
         )
     try:
-        return _OPENERS[kind](BytesIO(data))
+        return _OPENERS[kind](BytesIO(without_ballast(kind, data)))
     except Exception as error:  # a decoder fed with hostile bytes may raise anything
         raise _broken(ref.name, kind, error) from error
 
@@ -199,8 +240,11 @@ def _sniff(data: bytes) -> str | None:
 def _has_more_frames(picture: ImageFile.ImageFile, data: bytes) -> bool:
     """Whether there are more than MAX_FRAMES, by headers alone.
 
-    The pages of a TIFF are followed no further than that: each is slow to find, and a file may have millions.
+    Frames of a GIF and pages of a TIFF are followed no further than that: each is slow to find, and a file may have
+    millions.
     """
+    if picture.format == "GIF":
+        return has_more_gif_frames(data, MAX_FRAMES)
     if picture.format != "TIFF":
         return int(getattr(picture, "n_frames", 1)) > MAX_FRAMES
     try:
@@ -262,6 +306,14 @@ def _eight_bit(picture: Image.Image, black: int, white: int) -> Image.Image:
     if transparent is not None:
         grey.putalpha(Image.fromarray(np.where(samples == cast(int, transparent), 0, 255).astype(np.uint8)))
     return grey
+
+
+def _too_large(what: str, size: int, max_bytes: int) -> ImageError:
+    return ImageError(
+        f"{what}: {size:,} bytes, the limit is {max_bytes:,}",
+        hint="Save it smaller, or raise max_bytes if the picture can be trusted.",
+        reason="too many bytes",
+    )
 
 
 def _broken(name: str, kind: str | None, error: Exception) -> ImageError:

@@ -1,4 +1,4 @@
-"""A prompt as users write it -> the content of a message; and where a model wants its pictures."""
+"""A prompt as users write it -> the content of a message; where a model wants its pictures, how a language is named."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from visiglot.types import Example, ImageSlot, Message, Placing
 
 IMAGE = "{image}"
 """Where a picture stands in a prompt."""
+
+LANGUAGE = "{language}"
+"""Where a language's English name stands in a prompt."""
+
+ANSWER_IN = " Answer in {language}."
+"""What follows a question that is asked in a language and doesn't name it."""
 
 Content = tuple[str | ImageSlot, ...]
 

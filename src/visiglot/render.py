@@ -88,7 +88,8 @@ def template_names() -> list[str]:
 @cache
 def _templates() -> dict[str, Template]:
     text = resources.files("visiglot").joinpath("templates.toml").read_text(encoding="utf-8")
-    return {name: Template(name, row["before"], row["after"]) for name, row in tomllib.loads(text).items()}
+    rows = tomllib.loads(text).items()
+    return {name: Template(name, row["before"], row["after"], row.get("start", "")) for name, row in rows}
 
 
 # --- layouts ---------------------------------------------------------------------------------------------------------
@@ -97,6 +98,7 @@ def _templates() -> dict[str, Template]:
 def _open(example: Example, messages: Sequence[Message], spec: PromptSpec) -> Sample:
     """Everything up to the words that the assistant is about to say."""
     writer = _Writer(example, spec)
+    writer.write_start(messages)
     for message in messages:
         writer.write_turn(message)
     writer.write_text(_around(example, spec, "assistant")[0])
@@ -108,6 +110,7 @@ def _open(example: Example, messages: Sequence[Message], spec: PromptSpec) -> Sa
 
 def _causal(example: Example, messages: Sequence[Message], spec: PromptSpec) -> Sample:
     writer = _Writer(example, spec)
+    writer.write_start(messages)
     for message in messages:
         if message.role == "assistant":
             _check_answer(example, message)
@@ -143,6 +146,11 @@ class _Writer:
         self._prefix = spec.prefix_ids
         if not spec.prefix_after_images:
             self.write_prefix()
+
+    def write_start(self, messages: Sequence[Message]) -> None:
+        """What the template begins with, unless a system turn does."""
+        if not messages or messages[0].role != "system":
+            self.write_text(self.spec.template.start)
 
     def write_turn(self, message: Message) -> None:
         before, after = _around(self.example, self.spec, message.role)

@@ -135,12 +135,14 @@ class Example:
 class Template:
     """How turns become text: what stands before and after each role's words.
 
-    `after["assistant"]` is supervised (the model must learn to stop); everything in `before` is not.
+    `after["assistant"]` is supervised (the model must learn to stop); everything in `before` is not. `start` stands
+    before everything, unless the turns begin with a system turn of their own.
     """
 
     name: str
     before: Mapping[str, str]
     after: Mapping[str, str]
+    start: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +255,8 @@ class TextContext:
     Args:
         embeddings: [S, L, D] word embeddings of the slot's row.
         mask: [S, L] True at the text tokens before the row's first answer (image tokens, padding, answers and all
-            later turns are False), so that training and serving, of whichever turn, show a connector the same.
+            later turns are False), so that training and serving, of whichever turn, show a connector the same. For a
+            connector that asks for all turns, True at all text tokens that aren't supervised.
         image_index: [S] the picture of each slot, so that one picture may serve many rows.
     """
 

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,14 +37,21 @@ document.body.dataset.edges = JSON.stringify(edges);
 """
 
 
-def _run(page: Path, folder: Path, *options: str) -> str:
+WIDTHS = """
+<script>
+document.body.dataset.widths = JSON.stringify([document.documentElement.scrollWidth, innerWidth]);
+</script>
+"""
+
+
+def _run(page: Path, folder: Path, *options: str, size: tuple[int, int] = (WIDTH, HEIGHT)) -> str:
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("Debian's chromium isn't installed")
     command = [
         chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-        f"--user-data-dir={folder / 'profile'}", f"--window-size={WIDTH},{HEIGHT}", *options, page.as_uri(),
+        f"--user-data-dir={folder / 'profile'}", f"--window-size={size[0]},{size[1]}", *options, page.as_uri(),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
@@ -59,10 +67,23 @@ def screenshot(page: Path, folder: Path) -> NDArray[np.uint8]:
 
 def edges(page: Path, folder: Path) -> dict[str, tuple[float, float]]:
     """Of each text, by "<BCP-47 tag> <text>": how far right its first and its last character stand, in pixels."""
+    found: dict[str, list[float]] = _measured(page, folder, EDGES, "edges")
+    return {text: (first, last) for text, (first, last) in found.items()}
+
+
+def overflow(page: Path, folder: Path, width: int) -> int:
+    """How many pixels a page is wider than a window of this width; tables that scroll by themselves aren't counted."""
+    content, window = _measured(page, folder, WIDTHS, "widths", (width, HEIGHT))
+    assert window == width
+    return int(content - window)
+
+
+def _measured(page: Path, folder: Path, script: str, name: str, size: tuple[int, int] = (WIDTH, HEIGHT)) -> Any:
+    """What a script that is added to a copy of the page leaves in the body's data of that name."""
     measured = folder / f"{page.stem}-measured.html"
     html, policies = POLICY.subn("", page.read_text(encoding="utf-8"))
     assert policies == 1, "a page forbids scripts, and only this copy of it allows one"
-    measured.write_text(html.replace("</body>", f"{EDGES}</body>"), encoding="utf-8")
-    found = re.search(r'data-edges="([^"]*)"', _run(measured, folder, "--dump-dom"))
+    measured.write_text(html.replace("</body>", f"{script}</body>"), encoding="utf-8")
+    found = re.search(rf'data-{name}="([^"]*)"', _run(measured, folder, "--dump-dom", size=size))
     assert found is not None, "the page's end isn't there"
-    return {text: (first, last) for text, (first, last) in json.loads(unescape(found[1])).items()}
+    return json.loads(unescape(found[1]))

@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 from tests.checkpoints import legacy_mblip, picture, stock_blip2, stock_llava
+from tests.parrot_release import released_parrot
 from tests.tiny import build_tiny
 
 from visiglot.models.checkpoint.formats import FORMATS, open_model, read_config
 from visiglot.models.checkpoint.weights import find_weights
 from visiglot.models.load import load_model
+from visiglot.types import TextContext
 
 
 def ours(folder: Path) -> None:
@@ -26,6 +28,7 @@ EXAMPLES: dict[str, tuple[Callable[[Path], Any], ...]] = {
     "visiglot": (ours,),
     "blip2": (stock_blip2, legacy_mblip),
     "llava": (stock_llava,),
+    "parrot": (released_parrot,),
 }
 CASES = [pytest.param(name, make, id=f"{name}-{make.__name__}") for name, makers in EXAMPLES.items() for make in makers]
 
@@ -54,8 +57,14 @@ def test_a_loaded_model_sees_and_its_processor_fits_it(name: str, make: Any, tmp
     assert processor.tokens_per_image == model.config.tokens_per_image
     assert processor.image_token_id == model.config.image_token_id
     with torch.no_grad():
+        words = model.word_embeddings(torch.tensor([[5, 6, 7]]))
+        prompt = TextContext(words, torch.ones(1, 3, dtype=torch.bool), torch.tensor([0]))
         one, other = (
-            model.image_tokens(model.encode_images(processor.pixel_values([picture(seed)]))) for seed in (1, 2)
+            model.image_tokens(
+                model.encode_images(processor.pixel_values([picture(seed)])),
+                prompt if model.connector.needs_context else None,
+            )
+            for seed in (1, 2)
         )
     assert one.shape[1] == model.config.tokens_per_image
     assert (one - other).abs().max() > 1e-4

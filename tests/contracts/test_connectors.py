@@ -76,3 +76,18 @@ def test_gradient_reaches_every_weight_that_forward_uses(name: str) -> None:
     # transformers' Q-Former holds text weights that queries don't pass through
     assert all(".intermediate." in key or ".output." in key for key in idle if key.startswith("qformer")), idle
     assert not [key for key in idle if not key.startswith("qformer")]
+
+
+@pytest.mark.parametrize("name", [name for name in CONNECTORS.names() if CONNECTORS.get(name).can_bypass])
+def test_what_can_be_bypassed_leaves_a_connector_that_needs_no_prompt(name: str) -> None:
+    options = CONNECTOR[name].get("options", {})
+    connector = CONNECTORS.get(name)(VISION_WIDTH, TEXT_WIDTH, **options, bypassed=True).eval()
+    inside = dict(connector.named_children())
+    assert set(connector.can_bypass) <= set(inside)
+    assert not connector.needs_context
+    assert connector.routing(features(2), context(2, 2)) is None
+    bare = connector(features(2))
+    assert bare.shape == (2, connector.num_tokens(PATCHES, GRID), TEXT_WIDTH)
+    connector.bypass(False)
+    assert connector.needs_context
+    assert not torch.allclose(connector(features(2), context(2, 2)), bare)

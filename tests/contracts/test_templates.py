@@ -50,14 +50,16 @@ def test_what_is_supervised_is_the_answer_and_what_the_template_writes_after_it(
     assert read(supervised) == "Pas je." + template.after["assistant"]
     assert supervised[-1] == 3
     unsupervised = [i for i, label in zip(sample.ids, sample.labels, strict=True) if label == IGNORE]
-    question = f"{template.before['user']}Što je to?{template.after['user']}{template.before['assistant']}"
+    question = (
+        f"{template.start}{template.before['user']}Što je to?{template.after['user']}{template.before['assistant']}"
+    )
     assert read(unsupervised) == question
 
 
 @pytest.mark.parametrize("name", template_names())
 def test_no_template_holds_a_picture_placeholder(name: str) -> None:
     template = load_template(name)
-    assert all("<image>" not in text for text in (*template.before.values(), *template.after.values()))
+    assert all("<image>" not in text for text in (template.start, *template.before.values(), *template.after.values()))
 
 
 @pytest.mark.parametrize("name", [name for name in template_names() if name != "plain"])
@@ -67,3 +69,15 @@ def test_turns_are_marked_so_that_no_two_roles_look_alike(name: str) -> None:
     assert all(marks)
     assert marks[0] != marks[1]
     assert template.after["assistant"], "nothing would end an answer in the middle of a conversation"
+
+
+@pytest.mark.parametrize("name", [name for name in template_names() if load_template(name).start])
+def test_a_system_turn_takes_the_place_of_what_a_template_begins_with(name: str) -> None:
+    template = load_template(name)
+    asked = Message("user", ("Was?",))
+    first = read(list(render(Example("e", (asked,), "deu_Latn"), spec_of(name), complete=True).ids))
+    assert first.startswith(template.start + template.before["user"])
+    told = (Message("system", ("Be brief.",)), asked)
+    second = read(list(render(Example("e", told, "deu_Latn"), spec_of(name), complete=True).ids))
+    assert second.startswith(f"{template.before['system']}Be brief.")
+    assert template.start not in second

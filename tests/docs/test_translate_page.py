@@ -13,13 +13,13 @@ import typer
 
 from visiglot.cli import app
 from visiglot.data.licences import ENGINES as LICENCES
+from visiglot.language_id import covers
 from visiglot.languages import all_languages, resolve
 from visiglot.translate import folder, labels, pipeline, sentences, tally, translator
 from visiglot.translate.engine import ENGINES
 from visiglot.translate.engines import openai, seq2seq
 from visiglot.translate.filters import REASONS
 from visiglot.translate.jobs import SHARD
-from visiglot.translate.language_id import covers
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "translate.md").read_text(encoding="utf-8")

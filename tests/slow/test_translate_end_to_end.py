@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import tests.translating
 import yaml
-from tests.formats import fixtures
+from tests.formats import fixtures, picture
 from tests.slow.test_formats_end_to_end import STEPS, recipe, tokenizer, visiglot
 
 from visiglot.data.adapter import FORMATS
-from visiglot.data.parquet_source import ParquetSource
+from visiglot.data.parquet_source import ParquetSource, write_examples
 from visiglot.data.source import SOURCES
+from visiglot.types import Example, ImageRef, ImageSlot, Message, Provenance
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +79,72 @@ def test_a_format_is_translated_mixed_and_trained_on(
     losses = [one["loss"] for one in lines if "loss" in one]
     assert len(losses) >= STEPS
     assert all(loss > 0 for loss in losses)
+
+
+GERMAN = {
+    "Which animal is lying on the sofa in the living room?": "Welches Tier liegt auf dem Sofa im Wohnzimmer?",
+    "What does the man at the table hold in his 2 hands?": "Was hält der Mann am Tisch in seinen 2 Händen?",
+    "What are the children in the garden playing with?": "Womit spielen die Kinder im Garten?",
+    "How many of the 12 birds are sitting on the roof?": "Wie viele der Vögel sitzen auf dem Dach?",
+    "It can be seen in the middle of the picture.": "Man kann es in der Mitte des Bildes sehen.",
+    "a dog": "ein Hund",
+    "a newspaper": "eine Zeitung",
+}
+"""What people have translated: the number of the birds is missing, and so is the ball."""
+
+ASKED = [
+    ("Which animal is lying on the sofa in the living room?", "a dog"),
+    ("What does the man at the table hold in his 2 hands?", "a newspaper"),
+    ("What are the children in the garden playing with?", "a beach ball"),
+    ("How many of the 12 birds are sitting on the roof?", "7"),
+]
+
+
+def test_by_default_a_label_stays_english_and_real_filters_reject(tmp_path: Path, tokenizer: Path) -> None:
+    picture(tmp_path, *(f"{number}.png" for number in range(16)))
+    examples = []
+    for number in range(16):
+        question, answer = ASKED[(number + 2) % 4]  # the first one is that with the ball
+        facts = {
+            "question": question,
+            "answer": answer,
+            "rationale": "It can be seen in the middle of the picture.",
+            "label": answer,
+            "class": answer,
+        }
+        turns = (Message("user", (ImageSlot(0), question)), Message("assistant", (answer,)))
+        image = ImageRef(f"{number}.png", path=tmp_path / f"{number}.png")
+        provenance = Provenance("set", "CC0-1.0")
+        examples.append(Example(str(number), turns, ENGLISH, (image,), (answer,), provenance, "vqa", facts=facts))
+    write_examples(tmp_path / "set.parquet", examples)
+    memory = tmp_path / "memory.tsv"
+    memory.write_text("\n".join(["en\tde", *(f"{en}\t{de}" for en, de in GERMAN.items())]), encoding="utf-8")
+    out = tmp_path / "out"
+    engine = ("--engine", "memory", "--engine-option", f"path={memory}")
+    printed = visiglot("translate", str(tmp_path / "set.parquet"), "-l", "de", *engine, "--out", str(out))
+    (line,) = re.findall(r"^  - (\{type: parquet.*)$", printed, re.MULTILINE)
+    rejected = [json.loads(text) for text in (out / "ledger.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert {(one["reason"], one["detail"]) for one in rejected} == {("lost placeholder", "missing: number 12")}
+    assert len(rejected) == 4
+
+    source = {**yaml.safe_load(line), "languages": [ENGLISH, "deu_Latn"]}
+    made = ParquetSource(Path(source["options"]["path"]))
+    facts = [made[number].facts for number in range(len(made))]
+    assert {(one["answer"], one.get("answer.language"), one.get("label.language")) for one in facts} == {
+        ("ein Hund", None, None),
+        ("eine Zeitung", None, None),
+        ("a beach ball", ENGLISH, ENGLISH),
+    }
+    for task in ("vqa", "imagenet-name", "rationale", "imagenet-decide", "ep-vqa", "bvqa"):
+        path = recipe(tmp_path, tokenizer, {**source, "task": task}, [ENGLISH, "deu_Latn"])
+        (plan,) = json.loads(visiglot("data", "plan", str(path), "--json"))["data"]["data"]["sources"]
+        elsewhere = task in ("vqa", "imagenet-name")
+        english = 4 if elsewhere or task == "bvqa" else 0
+        assert plan["languages"] == {ENGLISH: english, "deu_Latn": 4 if task == "bvqa" else 8}
+        assert sum(plan["rows_left_out"].values()) == (0 if elsewhere else 4)
+        visiglot("train", str(path), "--out", str(tmp_path / f"run-{task}"), "--device", "cpu")
+        log = (tmp_path / f"run-{task}" / "log.jsonl").read_text(encoding="utf-8").splitlines()
+        assert len([one for one in map(json.loads, log) if one.get("loss", 0) > 0]) >= STEPS
 
 
 def start(folder: Path, name: str, kill_at: int) -> int:

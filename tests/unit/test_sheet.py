@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from visiglot.errors import ImageError, LanguageError, VisiglotError
-from visiglot.sheet import Bar, Card, Measure, Page, Text, format_value, write_page
+from visiglot.sheet import Bar, Card, Mark, Measure, Page, Text, format_value, write_page
 
 EVIL = "<script>alert('x')</script> & \"quotes\""
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -167,7 +167,8 @@ def test_markdown_holds_the_same_numbers_and_keeps_its_tables_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "percent", "text"), [(0.413, True, "41.3 %"), (41.3, False, "41.30"), (-0.05, True, "−5.0 %")]
+    ("value", "percent", "text"),
+    [(0.413, True, "41.3 %"), (41.3, False, "41.30"), (-0.05, True, "−5.0 %"), (-1e-9, True, "0.0 %")],
 )
 def test_numbers_are_written_one_way(value: float, percent: bool, text: str) -> None:
     assert format_value(value, percent=percent) == text
@@ -190,3 +191,41 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         write_page(Page("second"), path)
     assert "first" in path.read_text(encoding="utf-8")
     assert [p.name for p in path.parent.iterdir()] == ["page.html"]
+
+
+def test_what_guessing_gives_is_marked_across_every_bar_and_said() -> None:
+    page = Page("t")
+    bars = [Bar("a", (Measure(0.4, series="x"), Measure(0.2, series="y"))), Bar("b", (Measure(math.nan, series="x"),))]
+    page.bars(bars, caption="shares", mark=Mark("chance", 0.5))
+    marks = [a["style"] for a in Reader(page.html()).named("span") if a.get("class") == "mark"]
+    assert marks == ["left:100.00%"] * 4  # a place for each series in each bar
+    assert "chance: 50.0 %" in page.html()
+    assert "shares (chance: 50.0 %)" in page.markdown()
+
+
+def test_bars_of_a_group_stand_under_its_heading_with_their_further_columns() -> None:
+    page = Page("t")
+    bars = [
+        Bar("a", (Measure(0.4, cells=("7",)),), group="first <group>"),
+        Bar("b", (Measure(0.3, cells=("8",)),), group="first <group>"),
+        Bar("c", (Measure(0.2, cells=("9",)),), group="second"),
+    ]
+    page.bars(bars, caption="shares", columns=["failed"])
+    reader = Reader(page.html())
+    assert len(reader.named("tbody")) == 2
+    assert [a["colspan"] for a in reader.named("th") if a.get("scope") == "rowgroup"] == ["4", "4"]
+    assert [text for a, text in reader.texts if a.get("data-label") == "failed"] == ["7", "8", "9"]
+    assert "| b | 30.0 % | 8 | first \\<group\\> |" in page.markdown()
+
+
+def test_answers_under_one_label_share_it_and_the_question_and_what_was_expected() -> None:
+    page = Page("t")
+    texts = [
+        Text("arb_Arab", word, note, "wrong", "شمس", asked="ما هذا؟") for word, note in (("قطة", "A"), ("كلب", "B"))
+    ]
+    page.cards([Card(None, "a", (*texts, Text("deu_Latn", "Sonne", "A", asked="Was ist das?")))])
+    html = page.html()
+    assert html.count("<dt>") == 2
+    assert html.count('<dd class="asked"><small lang="ar" dir="auto">ما هذا؟</small></dd>') == 1
+    assert html.count('<small lang="ar" dir="auto">شمس</small>') == 1
+    assert html.index("كلب") < html.index(">شمس<")

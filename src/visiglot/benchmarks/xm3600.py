@@ -9,6 +9,7 @@ from visiglot.benchmarks.wording import asked, words
 from visiglot.data.adapter import Pictures
 from visiglot.data.rows import JsonRows, Row
 from visiglot.evaluate.benchmark import BENCHMARKS, Benchmark, Settings
+from visiglot.evaluate.metrics.fidelity import FIDELITY
 from visiglot.evaluate.published import (
     Asked,
     Publication,
@@ -74,6 +75,12 @@ def _examples(wanted: Asked, pictures: Pictures) -> Iterator[Example]:
         )
 
 
+CAPTIONS = (
+    "cider-visiglot", "cider-mblip", "cider-ptb", "bleu4-visiglot", "rouge-l-visiglot", "chrf", "chrf-sentence",
+    *FIDELITY,
+)  # fmt: skip
+"""The words of papers are those of `mblip` (mBLIP's) and `ptb` (of others); the first is right in every language."""
+
 BENCHMARKS.add(
     "xm3600",
     Benchmark(
@@ -82,7 +89,7 @@ BENCHMARKS.add(
         load=load,
         splits=("test",),
         prompt_sets=("native", "paper"),
-        metrics={"caption": ("chrf", "chrf-sentence")},
+        metrics={"caption": CAPTIONS},
         settings=Settings(max_new_tokens=50, beams=5),
         licence="CC-BY-4.0 (captions); pictures: not stated",
         citation="Thapliyal et al., Crossmodal-3600, EMNLP 2022, arXiv 2205.12522",

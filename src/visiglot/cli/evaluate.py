@@ -16,6 +16,7 @@ from visiglot.cli.asked import Asked, EndpointOptions, look_up
 from visiglot.cli.console import progress_bar, quiet_libraries, say
 from visiglot.cli.options import GENERATION, OUTPUT, Device, DryRun, Dtype, Languages, Resume, Seed, refuse_ignored
 from visiglot.cli.scores import score
+from visiglot.cli.theirs import take_in
 from visiglot.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -160,6 +161,13 @@ def evaluate(
         int | None,
         typer.Option("--requests-per-minute", min=1, help="Default: no limit.", rich_help_panel=ENDPOINTS),
     ] = None,
+    lid_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--lid-model",
+            help="A fastText model that says which language an answer is in. Default: its script, then py3langid.",
+        ),
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     seed: Seed = None,
@@ -175,14 +183,17 @@ def evaluate(
     from visiglot.evaluate.benchmark import BENCHMARKS
 
     if predictions is not None:
-        refuse_ignored(context, ("model", "only", *GENERATING), "--predictions scores a file, no model is asked")
+        unused = (name for name in ("model", "only", *GENERATING) if name not in ("data", "limit"))
+        refuse_ignored(context, unused, "--predictions scores a file, no model is asked")
     elif only is Only.score:
         refuse_ignored(context, GENERATING, "--only score takes the answers that are there")
+    elif only is Only.generate:
+        refuse_ignored(context, ("lid_model", "seed"), "--only generate scores nothing")
     check_languages(languages)
     chosen = [BENCHMARKS.get(name) for name in _names(benchmarks, None)]
     folder = out or cache_dir() / "evaluations" / _slug(predictions.stem if predictions is not None else model)
     if predictions is not None:
-        _take_in(predictions, folder, dry_run=dry_run)
+        take_in(predictions, folder, data=data, limit=limit, dry_run=dry_run)
     elif only is not Only.score:
         asked = look_up(model)
         if not asked.is_endpoint:
@@ -200,7 +211,7 @@ def evaluate(
         typer.echo(f"would score the predictions in {folder}")
         return
     if only is not Only.generate:
-        score(folder, seed or 0)
+        score(folder, seed or 0, lid_model)
 
 
 # --- generate --------------------------------------------------------------------------------------------------------
@@ -228,6 +239,7 @@ class Task:
 
 def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: bool, device: str, dtype: str) -> bool:
     """Ask the model. Whether this is the process that goes on: of several only the main one."""
+    from visiglot.evaluate.answers import ModelAnswerer
     from visiglot.evaluate.generate import collect_predictions
     from visiglot.evaluate.sharing import join_processes
 
@@ -263,6 +275,9 @@ def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: boo
             say(f"  {done.dropped:,} older answers were made by another model or with other settings: dropped")
         if done.lacking:
             say(f"  has no examples in {', '.join(done.lacking)}")
+        if isinstance(answerer, ModelAnswerer):
+            where = {"split": task.split, "prompt_set": task.prompts, "limit": task.limit, "root": task.data}
+            answerer.record_routing(benchmark, codes, task.folder, **where)
     return share.main
 
 
@@ -296,40 +311,6 @@ def _rehearse(asked: Asked, task: Task) -> None:
                 hint=f"It has {', '.join(data.languages) or 'none'}.",
             )
         typer.echo(f"{benchmark.name}: {total:,} answers would be generated with {asked.name}")
-
-
-def _take_in(file: Path, folder: Path, *, dry_run: bool) -> None:
-    """Sort a prediction file's rows into the evaluation folder, a file for each benchmark and language.
-
-    Raises:
-        EvaluationError: the file is broken, or answers of another model would be overwritten.
-        UnknownNameError: no such benchmark or prompt set.
-    """
-    from visiglot.evaluate.benchmark import BENCHMARKS
-    from visiglot.evaluate.generate import LIKELIHOOD
-    from visiglot.evaluate.predictions import prediction_path, read_predictions, write_predictions
-    from visiglot.types import Prediction
-
-    parts: dict[Path, list[Prediction]] = {}
-    for row in read_predictions(file):
-        BENCHMARKS.get(row.benchmark).choose("prompt set", row.prompt_set.removesuffix(f"-{LIKELIHOOD}"))
-        parts.setdefault(prediction_path(folder, row.benchmark, row.prompt_set, row.language), []).append(row)
-    if not parts:
-        raise EvaluationError(
-            f"{file} holds no predictions",
-            hint="It needs one JSON object a line, as `visiglot evaluate --only generate` writes them.",
-        )
-    for path, rows in parts.items():
-        before = {row.model for row in read_predictions(path)} if path.exists() else set()
-        if before - {row.model for row in rows}:
-            raise EvaluationError(
-                f"{path} holds answers of {', '.join(sorted(before))}", hint="Name another folder with --out."
-            )
-        if dry_run:
-            typer.echo(f"{path}: {len(rows):,} rows")
-    if not dry_run:
-        for path, rows in parts.items():
-            write_predictions(rows, path)
 
 
 # --- what the recipe says --------------------------------------------------------------------------------------------

@@ -218,7 +218,7 @@ def _scores(folder: Path, weights: str | None) -> tuple[tuple[tuple[str, ...], .
 
 def _score_rows(evaluation: Evaluation) -> Iterator[tuple[str, ...]]:
     """English, and the means over languages, of each metric of each benchmark."""
-    from visiglot.evaluate.headline import with_interval
+    from visiglot.evaluate.report.cells import with_interval
     from visiglot.evaluate.summary import is_percent, tables
     from visiglot.languages import ENGLISH
 

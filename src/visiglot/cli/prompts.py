@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from visiglot.errors import PromptError
-from visiglot.prompts import LAST, Content, with_images
+from visiglot.prompts import LANGUAGE, LAST, Content, with_images
 from visiglot.types import Placing
-
-LANGUAGE = "{language}"
-ANSWER_IN = " Answer in {language}."
 
 
 def content(prompt: str, language: str | None, pictures: int = 1, placing: Placing = LAST) -> Content:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from visiglot.cli.lines import LineError, LineRow
 from visiglot.cli.pictures import is_data_url, picture_of
-from visiglot.cli.prompts import ANSWER_IN, LANGUAGE, content
+from visiglot.cli.prompts import content
 from visiglot.cli.rows import AnswerRow
 from visiglot.errors import ConfigError, DataError, ImageError, VisiglotError
 from visiglot.languages import ENGLISH, all_languages, language, resolve
+from visiglot.prompts import ANSWER_IN, LANGUAGE
 from visiglot.types import Example, ImageRef, Message, Placing
 
 if TYPE_CHECKING:

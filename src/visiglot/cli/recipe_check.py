@@ -304,6 +304,8 @@ def _whole_config(recipe: Recipe) -> VisiglotConfig | None:
 def _check_stage(
     recipe: Recipe, stage: StageSection, model: VisionLanguageModel, known: dict[str, bool], findings: Findings
 ) -> None:
+    from visiglot.models.parts import bypass_problems
+
     where = f"stages.{stage.name}"
     findings.attempt(where, lambda: _check_objective(recipe, stage, model))
     names = [name for name, _ in model.named_parameters()]
@@ -315,6 +317,7 @@ def _check_stage(
             findings.lines.append(f"{where}.parts.{path}: the model has no such part; {_near(path, candidates)}")
         elif part.train == "lora" and path != "language_model":
             findings.lines.append(f"{where}.parts.{path}.train: `lora` is for language_model; use `full` or `frozen`")
+    findings.lines += bypass_problems(model.connector, stage) if known["connector"] else []
     if (
         stage.cache_views
         and not stage.augment

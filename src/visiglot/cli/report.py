@@ -14,7 +14,7 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Folder for report.html and report.md. Default: the folder, if there is one."),
+        typer.Option("--out", "-o", help="Folder for the report. Default: the folder, if there is one."),
     ] = None,
     title: Annotated[str, typer.Option("--title", help="Heading of the report.")] = "How well it speaks",
     see: Annotated[
@@ -22,7 +22,7 @@ def report(
         typer.Option("--see", metavar="TITLE=PATH_OR_URL", help="A page that the report leads to; may be repeated."),
     ] = None,
 ) -> None:
-    """Write report.html and report.md from scored evaluation folders; no model and no data set is needed."""
+    """Write report.html, .md and .json from scored evaluation folders; no model and no data set is needed."""
     from visiglot.errors import EvaluationError
     from visiglot.evaluate.report import build_report
 

@@ -16,15 +16,16 @@ if TYPE_CHECKING:
     from visiglot.types import Score
 
 
-def score(folder: Path, seed: int) -> None:
+def score(folder: Path, seed: int, lid_model: Path | None = None) -> None:
     """Score an evaluation folder, show the scores and write the report."""
+    from visiglot.evaluate.metrics import ScoreSettings
     from visiglot.evaluate.report import build_report
     from visiglot.evaluate.score import score_predictions
 
-    score_predictions(folder, seed=seed)
+    score_predictions(folder, seed=seed, settings=ScoreSettings(lid_model))
     _print_scores(folder)
-    html, markdown = build_report([folder], folder)
-    typer.echo(f"report: {html} and {markdown.name}")
+    written = build_report([folder], folder)
+    typer.echo(f"report: {written.html}, {written.markdown.name} and {written.json.name}")
 
 
 def _print_scores(folder: Path) -> None:
@@ -34,8 +35,8 @@ def _print_scores(folder: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from visiglot.evaluate.headline import controls_of, with_interval
-    from visiglot.evaluate.summary import best_first, is_percent, load_evaluations, main_keys, tables
+    from visiglot.evaluate.report.cells import with_interval
+    from visiglot.evaluate.summary import best_first, controls_of, is_percent, load_evaluations, main_keys, tables
     from visiglot.sheet import format_value
 
     table = Table(box=None, pad_edge=False)

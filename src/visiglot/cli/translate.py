@@ -218,6 +218,7 @@ def translate(
         from visiglot.translate.folder import Folder
         from visiglot.translate.pipeline import Choices
         from visiglot.translate.pipeline import translate as run
+        from visiglot.translate.rules import identifier_model
         from visiglot.translate.store import Store, store_path
         from visiglot.translate.translator import Translator
 
@@ -225,7 +226,7 @@ def translate(
             "engine": {"name": built.name, "type": engine, "options": read_options("engine", engine_options or [])},
             "no_filter": sorted(no_filter or []),
             "filter_limits": limits,
-            "lid_model": None if lid_model is None else str(lid_model.absolute()),
+            "lid_model": identifier_model(lid_model),
             "recipe": None if recipe is None else recipe.name,
         }
         with Store(store_path(built.identity)) as store:

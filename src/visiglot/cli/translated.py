@@ -53,10 +53,10 @@ def tell(jobs: Sequence[Job], tallies: Sequence[Tally], out: Path, recipe: Recip
         table.add_column(heading, justify="left" if heading in ("source", "language", "for") else "right", no_wrap=True)
     for one in tallies:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in one.reasons.items())
-        counts = (f"{number:,}" for number in (one.kept, one.translated, len(one.rejected)))
+        counts = (f"{number:,}" for number in (one.kept, one.translated, one.left_out))
         table.add_row(one.job, one.language, *counts, reasons)
     stdout().print(table)
-    if any(one.rejected for one in tallies):
+    if any(one.left_out for one in tallies):
         typer.echo(f"rejected: named in {out / LEDGER}, shown in {out / REPORT}")
     typer.echo("for a recipe's `data.sources`:")
     for job in jobs:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from visiglot.errors import UnknownNameError
 from visiglot.types import OnBad
 
-Mode = Literal["full", "lora", "frozen"]
+Mode = Literal["full", "lora", "frozen", "bypassed"]
 
 
 class Section(BaseModel):
@@ -53,6 +53,10 @@ class VisionSection(PartSource):
     image_size: int | None = Field(None, ge=8, description="side in pixels; default: the encoder's own")
     image_mean: tuple[float, float, float] | None = None
     image_std: tuple[float, float, float] | None = None
+    pad: bool = Field(
+        False,
+        description="pad pictures to squares with the mean colour first, as LLaVA-1.5 does; else as the encoder has it",
+    )
 
 
 class ConnectorSection(Section):
@@ -104,6 +108,9 @@ class PromptSection(Section):
     template: str | None = Field(None, description="a row of the template table; default: the LLM family's")
     max_length: int = Field(256, ge=8, description="tokens a row may have, image tokens included")
     image_first: bool = Field(False, description="pictures stand before a prompt that doesn't say where, as in BLIP-2")
+    image_gap: str | None = Field(
+        None, description="what follows a picture that stands first; default: that of the model the LLM is taken from"
+    )
     caption: str | None = Field(
         None, description="what `caption` asks, with {language}; default: what the built-in recipes train"
     )
@@ -200,7 +207,10 @@ class DataSection(Section):
 class PartSection(Section):
     """How one part is trained in a stage."""
 
-    train: Mode
+    train: Mode = Field(
+        description="full, lora (the language model), frozen, or bypassed: left out of the model, for connectors with "
+        "such a part"
+    )
     lr: float | None = Field(None, gt=0, description="peak learning rate; default: the stage's")
 
 
@@ -308,8 +318,8 @@ class StageSection(Section):
 
     @model_validator(mode="after")
     def _trains_something(self) -> StageSection:
-        if all(part.train == "frozen" for part in self.parts.values()):
-            raise ValueError("nothing is trained: every listed part is frozen")
+        if all(part.train in ("frozen", "bypassed") for part in self.parts.values()):
+            raise ValueError("nothing is trained: every listed part is frozen or bypassed")
         return self
 
 

@@ -39,7 +39,7 @@ def index_folder(what: str, files: Sequence[Path], identity: Mapping[str, Any], 
     Raises:
         DataError: a file can't be read, the index can't be written, or what `build` raises.
     """
-    folder = cache_dir() / "index" / _key(files, identity)
+    folder = cache_dir() / "index" / fingerprint(files, identity)
     if (folder / DONE).is_file():
         return folder
     part = folder
@@ -78,7 +78,16 @@ def mapped(path: Path, kind: Any) -> NDArray[Any]:
     return np.memmap(path, kind, "r") if path.stat().st_size else np.empty(0, kind)
 
 
-def _key(files: Sequence[Path], identity: Mapping[str, Any]) -> str:
+def fingerprint(files: Sequence[Path], identity: Mapping[str, Any] | None = None) -> str:
+    """By which files are told from others, and from what they were: path, size and time of change.
+
+    Args:
+        files: files and folders.
+        identity: what else is to be told apart; JSON.
+
+    Raises:
+        DataError: a file isn't there, or can't be read.
+    """
     found = []
     for path in files:
         try:
@@ -90,5 +99,5 @@ def _key(files: Sequence[Path], identity: Mapping[str, Any]) -> str:
                 f"{path} can't be read: {error.strerror or error}", hint="Check its permissions and its disk."
             ) from error
         found.append([str(path.absolute()), status.st_size, status.st_mtime_ns])
-    text = json.dumps({"files": found, **identity}, sort_keys=True, default=str)
+    text = json.dumps({"files": found, **(identity or {})}, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -79,6 +79,11 @@ class IndexedSource:
         return self.reading.examples(self.row(index))[int(self._within[index])]
 
     @property
+    def files(self) -> Sequence[Path]:
+        """That its rows are read from, and others that the examples depend on."""
+        return (*self.reading.rows.files, *self.reading.reads)
+
+    @property
     def row_numbers(self) -> Indices:
         """The row of each example, ascending [n]; rows without examples don't count."""
         return self._rows

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 from visiglot.config import AllocationSection, DataSection, SourceSection
 from visiglot.data.allocation import allocation_problems
 from visiglot.data.licences import nothing_left, objection
-from visiglot.data.source import Source, build_source, option_problems
+from visiglot.data.source import LeavesOut, Source, build_source, option_problems
 from visiglot.errors import ConfigError, LanguageError, UnknownNameError
 from visiglot.languages import ENGLISH, resolve
 
@@ -75,8 +75,8 @@ def with_task(source: Source, section: SourceSection, seed: int) -> Source:
 
 
 def rows_left_out(source: Source) -> Mapping[str, int]:
-    """Reason -> rows that a source leaves out because of their licence or engine."""
-    return source.left_out if isinstance(source, ByRow) else {}
+    """Reason -> rows that a source leaves out because of their licence or engine, or that its task can't be set for."""
+    return source.left_out if isinstance(source, LeavesOut) else {}
 
 
 def awaits_translation(section: SourceSection, data: DataSection) -> bool:

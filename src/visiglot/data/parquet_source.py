@@ -166,6 +166,11 @@ class ParquetSource:
         row = self._group(number).slice(index - int(self._starts[number]), 1).to_pylist()[0]
         return self._example(row, f"{self.path}, row {index}")
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The file that it is read from."""
+        return (self.path,)
+
     def permitting(self, objection: Callable[[str | None, str | None], str | None]) -> ParquetSource:
         """This source, with only those rows in `by_language` that nothing is said against.
 

@@ -35,7 +35,7 @@ class SourcePlan:
         opened: whether its files were there; otherwise `examples` is what the recipe states.
         examples: that it has in the languages asked for.
         counts: FLORES-200 code -> examples once it is translated; or ITS_OWN -> all of them.
-        rows_left_out: reason -> rows that the licence leaves out.
+        rows_left_out: reason -> rows that the licence leaves out, or that the task can't be set for.
         held_out: FLORES-200 code -> examples that are held out, where they are known.
     """
 
@@ -114,10 +114,10 @@ def _plan_source(section: SourceSection, data: DataSection, seed: int) -> Source
     if waits:
         shared = allocate(allocation_of(section, data), english, codes)
         counts = {code: shared[code] + (count if code != ENGLISH else 0) for code, count in counts.items()}
-        return SourcePlan(source.name, section, True, True, examples, counts, rows_left_out(raw))
+        return SourcePlan(source.name, section, True, True, examples, counts, rows_left_out(source))
     out = {code: len(places) for code, places in held_out(source, data.holdout).items()}
     refuse_used_up(source.name, {code: count - out.get(code, 0) for code, count in counts.items()})
-    return SourcePlan(source.name, section, True, False, examples, counts, rows_left_out(raw), out)
+    return SourcePlan(source.name, section, True, False, examples, counts, rows_left_out(source), out)
 
 
 def _unopened_language(section: SourceSection, codes: Sequence[str]) -> str:

@@ -45,8 +45,13 @@ class Progress:
         self._loud = False
 
     def advance(self, units: int = 1) -> None:
+        """Count units that are done."""
         self.count += units
-        if self.count % 1024 < units and time.monotonic() - self._said > EVERY:
+        self.look()
+
+    def look(self) -> None:
+        """Say how far it is, if it's time: also between two units that take long."""
+        if time.monotonic() - self._said > EVERY:
             self._loud = True
             self._say()
 

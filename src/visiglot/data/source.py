@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, get_type_hints, runtime_checkable
 
 import numpy as np
@@ -44,6 +45,24 @@ class ByFact(Protocol):
 
     def by_language_of(self, fact: str) -> Mapping[str, Indices]:
         """`by_language`, by the language of a fact."""
+
+
+@runtime_checkable
+class FromFiles(Protocol):
+    """A source that is read from files."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """Files and folders that its examples follow from; not those of pictures."""
+
+
+@runtime_checkable
+class LeavesOut(Protocol):
+    """A source, or a task, that says what isn't in its `by_language` though its language was asked for."""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Reason -> examples."""
 
 
 SOURCES: Registry[Callable[..., Source]] = Registry(

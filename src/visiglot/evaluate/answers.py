@@ -9,10 +9,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from visiglot.errors import VisiglotError
-from visiglot.evaluate.benchmark import Settings
+from visiglot.evaluate.benchmark import Benchmark, Settings
 from visiglot.prompts import placed, placing_of
 from visiglot.types import Example, ImageRef, Message
 
@@ -106,6 +107,12 @@ class ModelAnswerer:
             self._model, self._processor, examples, self._placing, max_batch_tokens=self._max_batch_tokens
         )
 
+    def record_routing(self, benchmark: Benchmark, languages: Sequence[str], out: Path, **options: Any) -> None:
+        """See `visiglot.evaluate.routing`; nothing for a model without experts."""
+        from visiglot.evaluate.routing import record_routing
+
+        record_routing(self._model, self._processor, benchmark, languages, out, model_hash=self.fingerprint, **options)
+
 
 def asked_turns(example: Example) -> tuple[Message, ...]:
     """The turns that are put to a model: all but an answer that stands last."""
@@ -135,6 +142,8 @@ def fingerprint_model(model: VisionLanguageModel, processor: VisiglotProcessor) 
         "pixels": processor.fingerprint(),
         "vocabulary": sorted(processor.tokenizer.get_vocab().items()),
     }
+    if spec.template.start:
+        facts["start"] = spec.template.start
     if model.config.image_first:
         facts["image_first"] = model.config.image_gap
     return hash_state(model.state_dict(), facts)

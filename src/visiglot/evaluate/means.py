@@ -46,6 +46,50 @@ class GroupMean:
     high: float
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A metric's value in each language, and in each resample of things.
+
+    Args:
+        codes: L languages with a value.
+        values: [L].
+        drawn: [B, L].
+        measured: by language.
+    """
+
+    codes: tuple[str, ...]
+    values: Array
+    drawn: Array
+    measured: Mapping[str, Statistics]
+
+    def mean(self, members: Sequence[str]) -> tuple[float, Array]:
+        """The mean over `members`, and what it is in each resample [B]."""
+        at = [self.codes.index(code) for code in members]
+        return float(mean_of_finite(self.values[None, at])[0]), mean_of_finite(self.drawn[:, at])
+
+    def counts(self, members: Sequence[str]) -> tuple[int, int]:
+        """Units, and the groups that they make up."""
+        units = [self.measured[code] for code in members]
+        groups = {name for statistics in units for name in statistics.groups}
+        return sum(len(statistics.values) for statistics in units), len(groups)
+
+    def there(self, groups: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+        """The groups of languages that have a member with a value, with those members."""
+        known = set(self.codes)
+        found = {name: tuple(code for code in members if code in known) for name, members in groups.items()}
+        return {name: members for name, members in found.items() if members}
+
+
+def draw(metric: Metric, measured: Mapping[str, Statistics], *, seed: int = SEED) -> Drawn:
+    """The values, things drawn once for all languages; languages without a unit take no part."""
+    codes = tuple(code for code, statistics in measured.items() if len(statistics.values))
+    if not codes:
+        return Drawn((), np.zeros(0), np.zeros((1, 0)), measured)
+    drawn = resample([(measured[code].values, measured[code].groups) for code in codes], metric.reduce, seed=seed)
+    values = np.array([float(metric.reduce(measured[code].values.sum(axis=0))) for code in codes])
+    return Drawn(codes, values, drawn, measured)
+
+
 def group_means(
     benchmark: str,
     prompt_set: str,
@@ -64,39 +108,29 @@ def group_means(
         groups: of languages, by name; groups of which nothing was measured are left out.
         base: the group that the others are compared with; "": none.
     """
-    codes = [code for code, statistics in measured.items() if len(statistics.values)]
-    if not codes:
+    drawn = draw(metric, measured, seed=seed)
+    if not drawn.codes:
         return []
-    column = {code: at for at, code in enumerate(codes)}
-    drawn = resample([(measured[code].values, measured[code].groups) for code in codes], metric.reduce, seed=seed)
-    values = np.array([float(metric.reduce(measured[code].values.sum(axis=0))) for code in codes])
-
-    def over(members: Sequence[str]) -> tuple[float, Array]:
-        """The mean over `members`, and what it is in each resample [B]."""
-        at = [column[code] for code in members]
-        return float(_mean(values[None, at])[0]), _mean(drawn[:, at])
 
     def row(group: str, relative_to: str, members: Sequence[str], value: float, spread: Array) -> GroupMean:
         low, high = ends(spread) if math.isfinite(value) else (math.nan, math.nan)
-        units = [measured[code] for code in members]
         return GroupMean(
             benchmark, prompt_set, task, metric.name, metric.tokenisation(), group, relative_to, tuple(members),
-            sum(len(statistics.values) for statistics in units),
-            len({name for statistics in units for name in statistics.groups}), value, low, high,
+            *drawn.counts(members), value, low, high,
         )  # fmt: skip
 
-    there = {name: found for name, members in groups.items() if (found := [one for one in members if one in column])}
-    rows = [row(name, "", members, *over(members)) for name, members in {ALL: codes, **there}.items()]
+    there = drawn.there(groups)
+    rows = [row(name, "", members, *drawn.mean(members)) for name, members in {ALL: drawn.codes, **there}.items()]
     if base in there:
-        below, spread = over(there[base])
+        below, spread = drawn.mean(there[base])
         for name, members in there.items():
             if name != base:
-                above, own = over(members)
-                rows.append(row(name, base, members, above / below if below else math.nan, _ratio(own, spread)))
+                above, own = drawn.mean(members)
+                rows.append(row(name, base, members, above / below if below else math.nan, ratio(own, spread)))
     return rows
 
 
-def _mean(values: Array) -> Array:
+def mean_of_finite(values: Array) -> Array:
     """[B, P] -> [B] mean of the finite values; NaN where there are none."""
     finite = np.isfinite(values)
     counts = finite.sum(axis=1)
@@ -105,7 +139,7 @@ def _mean(values: Array) -> Array:
     return found
 
 
-def _ratio(above: Array, below: Array) -> Array:
+def ratio(above: Array, below: Array) -> Array:
     """[B] / [B]; NaN where the divisor is 0."""
     found: Array = np.full(len(above), np.nan)
     np.divide(above, below, out=found, where=below != 0)

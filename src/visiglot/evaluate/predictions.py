@@ -1,4 +1,4 @@
-"""Prediction, score and mean files: one JSON object a line, UTF-8, in and out."""
+"""Prediction, score, mean and comparison files: one JSON object a line, UTF-8, in and out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from visiglot.errors import EvaluationError, LanguageError
+from visiglot.evaluate.comparisons import Comparison
 from visiglot.evaluate.means import GroupMean
 from visiglot.files import split_lines, write_text
 from visiglot.languages import language
@@ -19,9 +20,10 @@ from visiglot.types import Prediction, Score
 FOLDER = "predictions"
 SCORES = "scores.jsonl"
 MEANS = "means.jsonl"
+COMPARISONS = "comparisons.jsonl"
 RUN = "run.json"
 
-_KINDS = {Prediction: "prediction", Score: "score", GroupMean: "mean"}
+_KINDS = {Prediction: "prediction", Score: "score", GroupMean: "mean", Comparison: "comparison"}
 _NO_TEXT = ("references", "choices", "likelihoods", "facts")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -125,12 +127,31 @@ def read_means(path: Path) -> list[GroupMean]:
     return means
 
 
+def write_comparisons(comparisons: Iterable[Comparison], path: Path) -> None:
+    """Replace the file by `comparisons`, atomically; NaN is written as null. Raises VisiglotError."""
+    write_text("".join(_line({k: _finite(v) for k, v in _values(one).items()}) for one in comparisons), path)
+
+
+def read_comparisons(path: Path) -> list[Comparison]:
+    """All rows of a file of comparisons. Raises EvaluationError when it can't be read, or a line is none."""
+    found = []
+    for where, values in _objects(path, torn=False):
+        checked = _checked(Comparison, _numbers(values), where)
+        for key in ("languages", "models"):
+            if not isinstance(checked.setdefault(key, []), list):
+                raise EvaluationError(f"{where}: `{key}` must be a list, found {checked[key]!r}")
+        checked["languages"] = tuple(_code(name, where) for name in checked["languages"])
+        checked["models"] = tuple(checked["models"])
+        found.append(Comparison(**checked))
+    return found
+
+
 def _numbers(values: dict[str, Any]) -> dict[str, Any]:
     """`values` with null read as NaN where a number stands."""
-    return {k: math.nan if v is None and k in ("value", "low", "high") else v for k, v in values.items()}
+    return {k: math.nan if v is None and k in ("value", "low", "high", "p") else v for k, v in values.items()}
 
 
-def _values(row: Prediction | Score | GroupMean) -> dict[str, Any]:
+def _values(row: Prediction | Score | GroupMean | Comparison) -> dict[str, Any]:
     """The row's fields by name. (`dataclasses.asdict` copies every value, which takes most of the time of writing.)"""
     return {f.name: getattr(row, f.name) for f in fields(row)}
 
@@ -173,7 +194,9 @@ def _objects(path: Path, *, torn: bool) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, values
 
 
-def _checked(kind: type[Prediction | Score | GroupMean], values: dict[str, Any], where: str) -> dict[str, Any]:
+def _checked(
+    kind: type[Prediction | Score | GroupMean | Comparison], values: dict[str, Any], where: str
+) -> dict[str, Any]:
     """`values` if its keys are those of `kind`."""
     known = {f.name for f in fields(kind)}
     needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from visiglot.errors import EvaluationError
+from visiglot.evaluate.comparisons import Comparison
 from visiglot.evaluate.means import GroupMean
 from visiglot.evaluate.metrics import METRICS
-from visiglot.evaluate.predictions import MEANS, SCORES, read_folder, read_means, read_scores
+from visiglot.evaluate.predictions import (
+    COMPARISONS,
+    MEANS,
+    SCORES,
+    read_comparisons,
+    read_folder,
+    read_means,
+    read_scores,
+)
 from visiglot.evaluate.provenance import BenchmarkRun, Run, read_run
 from visiglot.languages import ENGLISH, language
 from visiglot.types import Prediction, Score
@@ -30,6 +39,7 @@ class Evaluation:
     run: Run | None
     scores: tuple[Score, ...]
     means: tuple[GroupMean, ...]
+    comparisons: tuple[Comparison, ...]
 
     def benchmark(self, name: str, prompt_set: str) -> BenchmarkRun | None:
         return self.run.benchmarks.get(f"{name}.{prompt_set}") if self.run is not None else None
@@ -43,11 +53,11 @@ class Evaluation:
 
     def means_of(self, key: Key) -> list[GroupMean]:
         """All means over languages of what `key` says."""
-        return [
-            mean
-            for mean in self.means
-            if Key(mean.benchmark, mean.prompt_set, mean.task, mean.metric, mean.tokenisation) == key
-        ]
+        return [mean for mean in self.means if key_of(mean) == key]
+
+    def comparisons_of(self, key: Key) -> list[Comparison]:
+        """All comparisons of languages of what `key` says."""
+        return [one for one in self.comparisons if key_of(one) == key]
 
     def predictions(self) -> Iterable[Prediction]:
         """Every row of every prediction file."""
@@ -66,16 +76,13 @@ class Key:
     tokenisation: str
 
 
+def key_of(one: Score | GroupMean | Comparison) -> Key:
+    return Key(one.benchmark, one.prompt_set, one.task, one.metric, one.tokenisation)
+
+
 Tables = Mapping[Key, Mapping[str, Score]]
 Side = tuple[Evaluation, Tables]
 """One of the evaluations that stand side by side, with its `tables`."""
-
-
-def title_of(key: Key, keys: Iterable[Key]) -> str:
-    """The benchmark with its prompt set, and the task where the benchmark has several among `keys`."""
-    name = f"{key.benchmark} ({key.prompt_set})"
-    tasks = {k.task for k in keys if (k.benchmark, k.prompt_set) == (key.benchmark, key.prompt_set)}
-    return f"{name}: {key.task}" if len(tasks) > 1 else name
 
 
 def load_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
@@ -90,13 +97,14 @@ def load_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
         names = [f"{name} ({folder})" for name, (folder, _) in zip(names, runs)]
     found = []
     for label, (folder, run) in zip(names, runs):
-        for name in (SCORES, MEANS):
+        for name in (SCORES, MEANS, COMPARISONS):
             if not (folder / name).is_file():
                 raise EvaluationError(
                     f"{folder} has no {name}", hint="`visiglot evaluate --only score --out FOLDER` makes it."
                 )
         scores, means = read_scores(folder / SCORES), read_means(folder / MEANS)
-        found.append(Evaluation(label, folder, run, tuple(scores), tuple(means)))
+        comparisons = read_comparisons(folder / COMPARISONS)
+        found.append(Evaluation(label, folder, run, tuple(scores), tuple(means), tuple(comparisons)))
     return found
 
 
@@ -106,14 +114,23 @@ def tables(evaluation: Evaluation) -> dict[Key, dict[str, Score]]:
     asked = list(evaluation.run.benchmarks) if evaluation.run is not None else []
     found: dict[Key, dict[str, Score]] = {}
     for score in evaluation.scores:
-        key = Key(score.benchmark, score.prompt_set, score.task, score.metric, score.tokenisation)
-        found.setdefault(key, {})[score.language] = score
+        found.setdefault(key_of(score), {})[score.language] = score
 
     def place(key: Key) -> int:
         name = f"{key.benchmark}.{key.prompt_set}"
         return asked.index(name) if name in asked else len(asked)
 
     return {key: found[key] for key in sorted(found, key=place)}
+
+
+def controls_of(sides: Sequence[Side]) -> set[tuple[str, str]]:
+    """(benchmark, prompt set) of those that control another."""
+    return {
+        (key.benchmark, key.prompt_set)
+        for evaluation, found in sides
+        for key in found
+        if (row := evaluation.benchmark(key.benchmark, key.prompt_set)) is not None and row.control_of
+    }
 
 
 def main_keys(keys: Iterable[Key]) -> list[Key]:
@@ -152,14 +169,6 @@ def by_tier(code: str) -> str:
     """Joshi et al.'s class of resources, as text."""
     tier = language(code).tier
     return "not classed" if tier is None else str(tier)
-
-
-def means_by(scores: Mapping[str, Score], kind: Callable[[str], str]) -> list[tuple[str, tuple[str, ...], float]]:
-    """(name of the class, its languages, their mean), by name."""
-    classes: dict[str, list[str]] = {}
-    for code in scores:
-        classes.setdefault(kind(code), []).append(code)
-    return [(name, tuple(codes), mean_value(scores[code] for code in codes)) for name, codes in sorted(classes.items())]
 
 
 def worst(scores: Mapping[str, Score], metric: str, count: int = 5) -> list[Score]:

@@ -102,7 +102,10 @@ def chat_template(config: Any, image_token: str) -> str:
     ]
     content = "".join(roles).replace("IMAGE", quoted(image_token + behind))
     end = f"{{% if add_generation_prompt %}}{quoted(template.before['assistant'])}{{% endif %}}"
-    return f"{{% for message in messages %}}{content}{{% endfor %}}{end}"
+    start = ""
+    if template.start:
+        start = f"{{% if messages[0]['role'] != 'system' %}}{quoted(template.start)}{{% endif %}}"
+    return f"{start}{{% for message in messages %}}{content}{{% endfor %}}{end}"
 
 
 _CONTENT = (

@@ -60,7 +60,8 @@ class StockTarget(Target):
         return found or self._misfits(config)
 
     def words(self, template: Template, before: str, after: str) -> tuple[str, str]:
-        return template.before["user"] + before, after + template.after["user"] + template.before["assistant"]
+        first = template.start + template.before["user"]
+        return first + before, after + template.after["user"] + template.before["assistant"]
 
     def write(self, model: Any, processor: Any, folder: Path) -> None:
         stock = self._empty(model.config)

@@ -136,7 +136,7 @@ def rows_needed(config: Any, tokenizer: Any, kept: Kept) -> int:
 def prompts_of(config: Any) -> list[str]:
     """The words that a model is asked with: its caption prompt and its template's."""
     template = load_template(config.template)
-    return [caption_prompt(config), *template.before.values(), *template.after.values()]
+    return [caption_prompt(config), template.start, *template.before.values(), *template.after.values()]
 
 
 def add_placeholder(tokenizer: Any, token: str) -> int:

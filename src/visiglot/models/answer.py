@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +135,7 @@ class Answering:
                     failed.append((request.key, error))
                     continue
                 if keys not in joined:  # one object for all rows that show the same, which are then embedded together
-                    joined[keys] = _join([features[key] for key in keys])
+                    joined[keys] = join_features([features[key] for key in keys])
                 yield Row(request.key, sample, joined[keys], request.decoding)
 
     def _windows(
@@ -186,15 +186,11 @@ class Answering:
             found.update(self._see(waiting))
         return found, errors
 
-    @torch.no_grad()
     def _see(self, pixels: Mapping[str, Tensor]) -> dict[str, VisionFeatures]:
-        """Pixels [1, 3, H, W] -> features [1, N, Dv], in one pass. Each is a tensor of its own, so that it can go."""
-        features = self._model.encode_images(torch.cat(list(pixels.values())).to(self._model.device))
-        found = {}
-        for index, key in enumerate(pixels):
-            one = slice(index, index + 1)
-            found[key] = VisionFeatures(features.patches[one].clone(), features.pooled[one].clone(), features.grid)
-            self._features.put(key, found[key])
+        """Pixels [1, 3, H, W] -> features [1, N, Dv], in one pass."""
+        found = encode_pictures(self._model, pixels)
+        for key, features in found.items():
+            self._features.put(key, features)
         return found
 
     def _open(self, ref: ImageRef) -> Image:
@@ -258,6 +254,15 @@ class FeatureStore:
     def __contains__(self, key: str) -> bool:
         return key in self._kept
 
+    @property
+    def limit(self) -> int:
+        return self._limit
+
+    @property
+    def size(self) -> int:
+        """Bytes that are kept."""
+        return self._bytes
+
     def get(self, key: str) -> VisionFeatures | None:
         """The features of a picture, which then count as just used; None when they aren't kept (any more)."""
         if key in self._kept:
@@ -270,6 +275,17 @@ class FeatureStore:
         self._bytes += _size(features)
         while self._bytes > self._limit:
             self._bytes -= _size(self._kept.popitem(last=False)[1])
+
+
+@torch.no_grad()
+def encode_pictures(model: Any, pixels: Mapping[str, Tensor]) -> dict[str, VisionFeatures]:
+    """Pixels [1, 3, H, W] by picture -> features [1, N, Dv], in one pass. Each is a tensor of its own, so it can go."""
+    features = model.encode_images(torch.cat(list(pixels.values())).to(model.device))
+    found = {}
+    for index, key in enumerate(pixels):
+        one = slice(index, index + 1)
+        found[key] = VisionFeatures(features.patches[one].clone(), features.pooled[one].clone(), features.grid)
+    return found
 
 
 def row_seed(seed: int, *facts: object) -> int:
@@ -298,7 +314,7 @@ def _size(features: VisionFeatures) -> int:
     return int(features.patches.nbytes + features.pooled.nbytes)
 
 
-def _join(features: list[VisionFeatures]) -> VisionFeatures:
+def join_features(features: Sequence[VisionFeatures]) -> VisionFeatures:
     """Features [1, N, Dv] of n pictures as one: [n, N, Dv]."""
     if len(features) == 1:
         return features[0]

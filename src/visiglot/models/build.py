@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import nn
-from transformers import AutoImageProcessor, BlipImageProcessorPil
+from transformers import AutoImageProcessor, BlipImageProcessorPil, LlavaImageProcessorPil
 from transformers.initialization import no_init_weights
 
-from visiglot.config import ModelSection, TokenizerSection
+from visiglot.config import ModelSection, PromptSection, TokenizerSection
 from visiglot.errors import ConfigError, ModelError
 from visiglot.models import language_model as lm
 from visiglot.models.checkpoint import reading
@@ -112,7 +112,7 @@ def build_model(
         max_length=section.prompt.max_length,
         caption_prompt=section.prompt.caption,
         image_first=section.prompt.image_first,
-        image_gap=asked.gap if section.prompt.image_first else "",
+        image_gap=_gap(section.prompt, asked.gap) if section.prompt.image_first else "",
     )
     with torch.device("meta"):
         model = VisionLanguageModel(config)
@@ -190,6 +190,10 @@ def _asked(section: ModelSection, llm: Any) -> _Asked:
             if wanted in (None, theirs.template):
                 return _Asked(theirs.template, theirs.whole_turns, opened.config.image_gap)
     return _Asked(wanted or family(llm.config.model_type).template)
+
+
+def _gap(section: PromptSection, usual: str) -> str:
+    return usual if section.image_gap is None else section.image_gap
 
 
 def _filled_encoder(config: Any, layer: int, where: str, dtype: torch.dtype) -> VisionEncoder:
@@ -282,12 +286,19 @@ def _image_size(section: ModelSection, vision: VisionEncoder, image_processor: A
 
 
 def _image_processor(section: ModelSection, found: Any, size: int) -> Any:
-    """The encoder's own preprocessing, or a plain one: bicubic to a square, then mean and std (default: CLIP's)."""
+    """The encoder's own preprocessing, or a plain one: bicubic to a square, then mean and std (default: CLIP's).
+
+    Padded to squares, pictures are resized bicubically whatever the encoder's own preprocessing does.
+    """
     values: dict[str, Any] = {}
     if section.vision.image_mean is not None:
         values["image_mean"] = list(section.vision.image_mean)
     if section.vision.image_std is not None:
         values["image_std"] = list(section.vision.image_std)
+    if section.vision.pad:
+        own = {} if found is None else {"image_mean": list(found.image_mean), "image_std": list(found.image_std)}
+        square = {"height": size, "width": size}
+        return LlavaImageProcessorPil(do_pad=True, size={"shortest_edge": size}, crop_size=square, **own | values)
     if found is None:
         return BlipImageProcessorPil(size={"height": size, "width": size}, **values)
     if section.vision.image_size is not None:

@@ -1,4 +1,4 @@
-"""What trains in a stage: `full`, `lora` or `frozen`, and a learning rate, for each part of the model."""
+"""What trains in a stage: `full`, `lora`, `frozen` or `bypassed`, and a learning rate, for each part of the model."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 from visiglot.config import Mode, StageSection
 from visiglot.errors import ConfigError, nearest
 from visiglot.models import language_model as lm
+from visiglot.models.connectors import Connector
 from visiglot.models.lora import inject_lora
 from visiglot.models.quantize import refuse_quantized
 from visiglot.models.vlm import VisionLanguageModel
@@ -26,6 +27,10 @@ class PartGroup:
     parameters: tuple[tuple[str, nn.Parameter], ...]
 
     @property
+    def trains(self) -> bool:
+        return self.mode in ("full", "lora")
+
+    @property
     def size(self) -> int:
         return sum(parameter.numel() for _, parameter in self.parameters)
 
@@ -34,14 +39,15 @@ def apply_parts(model: VisionLanguageModel, stage: StageSection) -> list[PartGro
     """Freeze and unfreeze the model for a stage, in place; low-rank layers are added when a part asks for them.
 
     The longest listed path that a parameter's name starts with decides; a parameter below no listed path is frozen.
-    Low-rank layers that are there already are kept and trained on (one LoRA across stages).
+    Low-rank layers that are there already are kept and trained on (one LoRA across stages). What is bypassed is frozen,
+    and left out of the model, checkpoints included, until a stage that doesn't bypass it.
 
     Returns:
         One group for each listed path, in the recipe's order; frozen ones have parameters too, for the announcement.
 
     Raises:
-        ConfigError: a path that the model doesn't have, `lora` on a part that isn't the language model, or a `lora`
-            section that differs from the low-rank layers that are there.
+        ConfigError: a path that the model doesn't have, `lora` on a part that isn't the language model, `bypassed` on
+            one that can't be left out, or a `lora` section that differs from the low-rank layers that are there.
         ModelError: a target of `lora` matches no layer.
     """
     paths = list(stage.parts)
@@ -59,8 +65,10 @@ def apply_parts(model: VisionLanguageModel, stage: StageSection) -> list[PartGro
             problems.append(
                 f"stage {stage.name}: parts.{path}: `lora` is for language_model; use `full` or `frozen` here"
             )
+    problems += bypass_problems(model.connector, stage)
     if problems:
         raise ConfigError("parts", problems)
+    _bypass(model, stage)
     if any(part.train == "lora" for part in stage.parts.values()):
         ensure_lora(model, stage)
 
@@ -72,12 +80,33 @@ def apply_parts(model: VisionLanguageModel, stage: StageSection) -> list[PartGro
         mode: Mode = "frozen" if owner is None else stage.parts[owner].train
         trained = mode == "full" or (mode == "lora" and name in adapters)
         parameter.requires_grad_(trained)
-        if owner is not None and (trained or mode == "frozen"):
+        if owner is not None and (trained or mode in ("frozen", "bypassed")):
             chosen[owner].append((name, parameter))
     return [
         PartGroup(path, stage.parts[path].train, stage.parts[path].lr or stage.lr, tuple(chosen[path]))
         for path in paths
     ]
+
+
+def bypass_problems(connector: Connector, stage: StageSection) -> list[str]:
+    """What a stage bypasses that can't be left out, a line each."""
+    able = [f"connector.{name}" for name in connector.can_bypass]
+    can = f"what can be: {', '.join(able)}" if able else "nothing of this model can be"
+    return [
+        f"stage {stage.name}: parts.{path}: can't be bypassed; {can}"
+        for path, part in stage.parts.items()
+        if part.train == "bypassed" and path not in able
+    ]
+
+
+def _bypass(model: VisionLanguageModel, stage: StageSection) -> None:
+    """Leave out what the stage bypasses, and take the rest in; the config says so, so that a checkpoint does it too."""
+    if not model.connector.can_bypass:
+        return
+    model.connector.bypass(any(part.train == "bypassed" for part in stage.parts.values()))
+    described = model.config.connector
+    options = {**described["options"], "bypassed": model.connector.bypassed}
+    model.config.connector = {**described, "options": options}
 
 
 def ensure_lora(model: VisionLanguageModel, stage: StageSection) -> None:
@@ -141,15 +170,16 @@ def describe_parts(model: VisionLanguageModel, groups: Sequence[PartGroup]) -> l
     for name in ("vision", "connector", "language_model"):
         total = sum(parameter.numel() for parameter in getattr(model, name).parameters())
         own = [group for group in groups if group.path == name or group.path.startswith(f"{name}.")]
-        trained = [group for group in own if group.mode != "frozen" and group.size]
+        trained = [group for group in own if group.trains and group.size]
+        left_out = "".join(f", {group.path} bypassed" for group in own if group.mode == "bypassed")
         if not trained:
-            lines.append(f"{name}  frozen  {count(total)}")
+            lines.append(f"{name}  frozen  {count(total)}{left_out}")
             continue
         detail = ", ".join(
             f"{group.path.removeprefix(name).lstrip('.') or 'all'} {group.mode} {count(group.size)} lr {group.lr:.0e}"
             for group in trained
         )
-        lines.append(f"{name}  {detail}  of {count(total)}")
+        lines.append(f"{name}  {detail}  of {count(total)}{left_out}")
     return lines
 
 

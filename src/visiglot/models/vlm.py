@@ -274,19 +274,19 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
         """[R, L] True at the text tokens of each prompt; in a causal row never at or after the first label."""
         seen: Tensor = batch.attention_mask.bool() & (batch.input_ids != self.config.image_token_id)
         if self.layout == "causal":
-            seen &= before_labels(batch.labels)
-        return seen if batch.prompt_mask is None else seen & batch.prompt_mask
+            seen &= before_labels(batch.labels, all_turns=self.connector.reads_all_turns)
+        return seen if batch.prompt_mask is None or self.connector.reads_all_turns else seen & batch.prompt_mask
 
     def slot_tokens(self, batch: Batch, features: VisionFeatures, *, as_words: bool = True) -> Tensor:
         """The image tokens of each slot of `batch` [S, K, D], which shows `features` of its I pictures."""
         if not self.connector.needs_context:
             return self.image_tokens(features, as_words=as_words)[batch.slot_image]
+        return self.image_tokens(features, self.slot_context(batch), as_words=as_words)
+
+    def slot_context(self, batch: Batch) -> TextContext:
+        """What a connector may see of the row of each slot of `batch`."""
         embeddings = self.word_embeddings(batch.input_ids)[batch.slot_row]
-        return self.image_tokens(
-            features,
-            TextContext(embeddings, self.prompts_of(batch)[batch.slot_row], batch.slot_image),
-            as_words=as_words,
-        )
+        return TextContext(embeddings, self.prompts_of(batch)[batch.slot_row], batch.slot_image)
 
     def _check_slots(self, is_image: Tensor, slot_row: Tensor) -> None:
         per_image = self.config.tokens_per_image
@@ -359,7 +359,7 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
         if prompt_mask is None and labels is not None and self.layout == "causal":
-            prompt_mask = before_labels(labels)
+            prompt_mask = before_labels(labels, all_turns=self.connector.reads_all_turns)
         embeddings = self.embed(
             input_ids,
             attention_mask,
@@ -395,6 +395,6 @@ def check_fp32_parts(parts: Iterable[str]) -> None:
             raise UnknownNameError("part", part, FP32_PARTS)
 
 
-def before_labels(labels: Tensor) -> Tensor:
-    """[R, L] True before a row's first supervised token; all of a row without one."""
-    return (labels != IGNORE).cumsum(1) == 0
+def before_labels(labels: Tensor, *, all_turns: bool = False) -> Tensor:
+    """[R, L] True before a row's first supervised token, or with `all_turns` at all that aren't supervised."""
+    return labels == IGNORE if all_turns else (labels != IGNORE).cumsum(1) == 0

@@ -24,6 +24,7 @@ from visiglot.sheet.blocks import (
     Heading,
     Link,
     Links,
+    Mark,
     Measure,
     Paragraph,
     Status,
@@ -34,7 +35,7 @@ from visiglot.sheet.blocks import (
 from visiglot.sheet.html import GENERATOR, page_html
 from visiglot.sheet.markdown import page_markdown
 
-__all__ = ["Bar", "Card", "Link", "Measure", "Page", "Status", "Text", "format_value", "is_page", "write_page"]
+__all__ = ["Bar", "Card", "Link", "Mark", "Measure", "Page", "Status", "Text", "format_value", "is_page", "write_page"]
 
 
 class Page:
@@ -69,17 +70,29 @@ class Page:
         assert all(len(row) == len(columns) for row in rows), "every row has one cell for each column"
         self._blocks.append(Table(tuple(columns), tuple(map(tuple, rows)), caption, frozenset(numeric)))
 
-    def bars(self, bars: Sequence[Bar], *, caption: str, maximum: float | None = None, percent: bool = True) -> None:
+    def bars(
+        self,
+        bars: Sequence[Bar],
+        *,
+        caption: str,
+        maximum: float | None = None,
+        percent: bool = True,
+        columns: Sequence[str] = (),
+        mark: Mark | None = None,
+    ) -> None:
         """Horizontal bars with interval whiskers.
 
         Args:
             maximum: the value at the right end; default: the largest value or upper bound.
             percent: write 0.5 as "50.0 %".
+            columns: headings of what each measure's `cells` say.
+            mark: a value to be marked across all bars.
         """
+        assert all(len(m.cells) == len(columns) for bar in bars for m in bar.measures), "a cell for each column"
         if maximum is None:
             ends = [end for bar in bars for m in bar.measures for end in (m.value, m.high) if math.isfinite(end)]
-            maximum = max(ends, default=1.0) or 1.0
-        self._blocks.append(Bars(tuple(bars), caption, maximum, percent))
+            maximum = max([*ends, *([mark.value] if mark is not None else [])], default=1.0) or 1.0
+        self._blocks.append(Bars(tuple(bars), caption, maximum, percent, tuple(columns), mark))
 
     def cards(self, cards: Sequence[Card]) -> None:
         self._blocks.append(Cards(tuple(cards)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 Status = Literal["right", "wrong", "error"]
@@ -23,6 +24,7 @@ class Text:
         status: a mark in front of them.
         expected: what would have been right, in the same language.
         label: heads it instead of the language's English name.
+        asked: what was asked, shown before the words, in the same language.
     """
 
     language: str
@@ -31,11 +33,15 @@ class Text:
     status: Status | None = None
     expected: str = ""
     label: str = ""
+    asked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A picture and its texts. `image` holds the bytes of a PNG, JPEG, GIF or WebP file; None: no picture."""
+    """A picture and its texts. `image` holds the bytes of a PNG, JPEG, GIF or WebP file; None: no picture.
+
+    Texts that follow each other under one label, with the same `asked`, share both.
+    """
 
     image: bytes | None
     alt: str
@@ -45,22 +51,37 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One bar: a value with its interval. NaN where nothing was measured."""
+    """One bar: a value with its interval. NaN where nothing was measured.
+
+    Args:
+        cells: what stands beside it, one for each of the figure's further columns.
+    """
 
     value: float
     low: float = math.nan
     high: float = math.nan
     series: str = ""
+    cells: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A label with one measure for each series; `language` makes the native name stand beside the label."""
+    """A label with one measure for each series; `language` makes the native name stand beside the label. Bars that
+    follow each other with one `group` stand under it as their heading."""
 
     label: str
     measures: tuple[Measure, ...]
     language: str | None = None
     note: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A value that is marked across all bars of a figure, such as what guessing gives."""
+
+    label: str
+    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +114,8 @@ class Bars:
     caption: str
     maximum: float
     percent: bool
+    columns: tuple[str, ...] = ()
+    mark: Mark | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +146,10 @@ def format_value(value: float, *, percent: bool) -> str:
     """The number as pages write it: "41.3 %" (0.413 given) or "41.30"; "–" where nothing was measured."""
     if not math.isfinite(value):
         return "–"
-    return (f"{100 * value:.1f} %" if percent else f"{value:.2f}").replace("-", "−")
+    scaled = 100 * value if percent else value
+    digits = 1 if percent else 2
+    shown = f"{round(scaled, digits) + 0.0:.{digits}f}"  # adding 0 makes a plain zero of a negative one
+    return (f"{shown} %" if percent else shown).replace("-", "−")
 
 
 def has_interval(measure: Measure) -> bool:
@@ -133,6 +159,17 @@ def has_interval(measure: Measure) -> bool:
 def series_of(bars: tuple[Bar, ...]) -> list[str]:
     """Names of the series, in the order they first appear."""
     return list(dict.fromkeys(measure.series for bar in bars for measure in bar.measures))
+
+
+def grouped(bars: tuple[Bar, ...]) -> list[tuple[str, list[Bar]]]:
+    """(heading, its bars), in their order."""
+    return [(name, list(members)) for name, members in groupby(bars, key=lambda bar: bar.group)]
+
+
+def measures_by_series(bar: Bar, series: list[str]) -> list[Measure | None]:
+    """The bar's measure of each series; None where it has none."""
+    found = {measure.series: measure for measure in bar.measures}
+    return [found.get(name) for name in series]
 
 
 def native_name(code: str) -> str:

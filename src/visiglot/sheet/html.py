@@ -10,6 +10,7 @@ from html import escape
 from visiglot.errors import ImageError
 from visiglot.sheet.blocks import (
     MARKS,
+    Bar,
     Bars,
     Block,
     Card,
@@ -23,7 +24,9 @@ from visiglot.sheet.blocks import (
     Text,
     english_name,
     format_value,
+    grouped,
     has_interval,
+    measures_by_series,
     native_name,
     series_of,
 )
@@ -31,6 +34,12 @@ from visiglot.sheet.style import STYLE
 
 _KINDS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
 
+
+BRIEF = 24
+"""Characters of a table's cell that isn't broken into lines: a name, a few words."""
+
+WORDS = 40
+"""Characters from which on a text has the card's whole width, below its label."""
 
 GENERATOR = '<meta name="generator" content="Visiglot">'
 """In the head of every page, so that a page is never written over another program's file."""
@@ -76,6 +85,8 @@ def _table_html(table: Table) -> str:
         attributes = f' scope="{scope}"' if scope else ""
         if index in table.numeric:
             attributes += ' class="number"'
+        elif not scope and len(text) <= BRIEF:
+            attributes += ' class="brief"'
         return f"<{kind}{attributes}><bdi>{escape(text)}</bdi></{kind}>"
 
     def line(cells: Sequence[str], *, head: bool) -> str:
@@ -93,49 +104,71 @@ def _table_html(table: Table) -> str:
 
 def _bars_html(block: Bars) -> str:
     series = series_of(block.bars)
-    legend = ""
-    if len(series) > 1:
-        items = "".join(f'<li><i class="s{i % 6}"></i>{escape(name)}</li>' for i, name in enumerate(series))
-        legend = f'<ul class="legend">{items}</ul>'
-    rows = []
-    for bar in block.bars:
-        label = escape(bar.label)
-        if bar.language is not None:
-            native = native_name(bar.language)
-            label += f" {_foreign(bar.language, native, 'small')}" if native != bar.label else ""
-        if bar.note:
-            label += f' <small class="note">{escape(bar.note)}</small>'
-        drawn = "".join(_measure_html(m, block, series.index(m.series)) for m in bar.measures)
-        values = "<br>".join(_measure_text(m, block) for m in bar.measures)
-        rows.append(
-            f'<tr><th scope="row">{label}</th><td class="track" aria-hidden="true">{drawn}</td>'
-            f'<td class="number">{values}</td></tr>'
+    items = [f'<li><i class="s{i % 6}"></i>{escape(name)}</li>' for i, name in enumerate(series) if len(series) > 1]
+    if block.mark is not None:
+        value = format_value(block.mark.value, percent=block.percent)
+        items.append(f'<li><i class="mark"></i>{escape(f"{block.mark.label}: {value}")}</li>')
+    legend = f'<ul class="legend">{"".join(items)}</ul>' if items else ""
+    bodies = []
+    for heading, bars in grouped(block.bars):
+        head = (
+            f'<tr class="group"><th colspan="{3 + len(block.columns)}" scope="rowgroup">{escape(heading)}</th></tr>\n'
         )
-    body = "\n".join(rows)
+        rows = "\n".join(_bar_html(bar, block, series) for bar in bars)
+        bodies.append(f"<tbody>\n{head if heading else ''}{rows}\n</tbody>")
+    columns = "".join(f'<th scope="col" class="number">{escape(name)}</th>' for name in block.columns)
+    unseen = "" if block.columns else ' class="unseen"'
+    name, drawn = (f'<span class="unseen">{word}</span>' for word in ("name", "bar"))
     return (
         f"<figure><figcaption>{escape(block.caption)}</figcaption>{legend}"
-        f'<table class="bars"><thead class="unseen"><tr><th scope="col">name</th><th scope="col">bar</th>'
-        f'<th scope="col">value (interval)</th></tr></thead><tbody>\n{body}\n</tbody></table></figure>'
+        f'<table class="bars{" many" if block.columns else ""}"><thead{unseen}><tr><th scope="col">{name}</th>'
+        f'<th scope="col">{drawn}</th><th scope="col" class="number">value (interval)</th>{columns}</tr></thead>'
+        f"{''.join(bodies)}</table></figure>"
     )
 
 
-def _measure_html(measure: Measure, block: Bars, series: int) -> str:
+def _bar_html(bar: Bar, block: Bars, series: list[str]) -> str:
+    label = escape(bar.label)
+    if bar.language is not None:
+        native = native_name(bar.language)
+        label += f" {_foreign(bar.language, native, 'small')}" if native != bar.label else ""
+    if bar.note:
+        label += f' <small class="note">{escape(bar.note)}</small>'
+    measures = measures_by_series(bar, series)
+    drawn = "".join(_measure_html(m, block, i) for i, m in enumerate(measures))
+    values = "<br>".join(_measure_text(m, block) for m in measures)
+    cells = "".join(
+        f'<td class="number" data-label="{escape(name)}">'
+        + "<br>".join("" if m is None else escape(m.cells[i]) for m in measures)
+        + "</td>"
+        for i, name in enumerate(block.columns)
+    )
+    return (
+        f'<tr><th scope="row">{label}</th><td class="track" aria-hidden="true">{drawn}</td>'
+        f'<td class="number">{values}</td>{cells}</tr>'
+    )
+
+
+def _measure_html(measure: Measure | None, block: Bars, series: int) -> str:
     def place(value: float) -> float:
         return 100 * min(max(value / block.maximum, 0.0), 1.0)
 
-    if not math.isfinite(measure.value):
-        return '<div class="lane"></div>'
+    mark = f'<span class="mark" style="left:{place(block.mark.value):.2f}%"></span>' if block.mark is not None else ""
+    if measure is None or not math.isfinite(measure.value):
+        return f'<div class="lane">{mark}</div>'
     whisker = ""
     if has_interval(measure):
         low, high = place(measure.low), place(measure.high)
         whisker = f'<span class="whisker" style="left:{low:.2f}%;width:{high - low:.2f}%"></span>'
     return (
         f'<div class="lane"><span class="bar s{series % 6}" style="width:{place(measure.value):.2f}%"></span>'
-        f"{whisker}</div>"
+        f"{mark}{whisker}</div>"
     )
 
 
-def _measure_text(measure: Measure, block: Bars) -> str:
+def _measure_text(measure: Measure | None, block: Bars) -> str:
+    if measure is None:
+        return "–"
     text = escape(format_value(measure.value, percent=block.percent))
     if has_interval(measure):
         low, high = (format_value(end, percent=block.percent).removesuffix(" %") for end in (measure.low, measure.high))
@@ -147,22 +180,35 @@ def _card_html(card: Card) -> str:
     picture = ""
     if card.image is not None:
         picture = f'<img src="{_data_uri(card.image)}" alt="{escape(card.alt)}">'
-    items = "\n".join(map(_text_html, card.texts))
+    texts = card.texts
+    items = "\n".join(map(_text_html, texts, (None, *texts[:-1]), (*texts[1:], None)))
     caption = f"<p>{escape(card.caption)}</p>" if card.caption else ""
-    return f"<figure>{picture}<figcaption>{caption}<dl>\n{items}\n</dl></figcaption></figure>"
+    kind = ' class="sentences"' if any(text.asked or len(text.text) > WORDS for text in texts) else ""
+    return f"<figure{kind}>{picture}<figcaption>{caption}<dl>\n{items}\n</dl></figcaption></figure>"
 
 
-def _text_html(text: Text) -> str:
+def _text_html(text: Text, before: Text | None, after: Text | None) -> str:
+    """A text under its label and what was asked, which stand once for texts that follow each other under both; what
+    would have been right, behind the last of those that it is said of."""
     mark = ""
     if text.status is not None:
         sign, said = MARKS[text.status]
         mark = f'<span class="{text.status}" role="img" aria-label="{said}">{sign}</span> '
+    head = "" if before is not None and _label(before) == _label(text) else f"<dt>{escape(_label(text))}</dt>"
+    asked = expected = ""
+    if text.asked and (head or (before is not None and before.asked != text.asked)):
+        asked = f'<dd class="asked">{_foreign(text.language, text.asked, "small")}</dd>'
     words = _foreign(text.language, text.text) if text.text else ""
-    expected = _foreign(text.language, text.expected, "small") if text.expected else ""
+    shared = ("" if after is None else _label(after), "" if after is None else after.expected)
+    if text.expected and shared != (_label(text), text.expected):
+        expected = _foreign(text.language, text.expected, "small")
     note = f'<small class="note" dir="auto">{escape(text.note)}</small>' if text.note else ""
-    empty = "" if text.text or text.note else '<small class="note">(empty)</small>'
-    label = text.label or english_name(text.language)
-    return f"<dt>{escape(label)}</dt><dd>{mark}{words}{empty}{expected}{note}</dd>"
+    empty = "" if text.text or text.status == "error" else '<small class="note">(empty)</small>'
+    return f"{head}{asked}<dd>{mark}{words}{empty}{note}{expected}</dd>"
+
+
+def _label(text: Text) -> str:
+    return text.label or english_name(text.language)
 
 
 def _bcp47(code: str) -> str:

@@ -19,6 +19,7 @@ from visiglot.sheet.blocks import (
     english_name,
     format_value,
     has_interval,
+    measures_by_series,
     series_of,
 )
 
@@ -50,19 +51,33 @@ def _block_markdown(block: Block) -> str:
             return f"{fence}text\n{text}\n{fence}"
         case Table():
             return f"{_md(block.caption)}\n\n" + _grid(block.columns, block.rows, block.numeric)
-        case Bars(bars, caption):
-            series = series_of(bars)
-            rows = []
-            for bar in bars:
-                by_series = {m.series: m for m in bar.measures}
-                cells = [_interval(by_series.get(name), block) for name in series]
-                rows.append((f"{bar.label} ({bar.note})" if bar.note else bar.label, *cells))
-            heads = tuple(name or "value" for name in series)
-            return f"{_md(caption)}\n\n" + _grid(("", *heads), rows, frozenset(range(1, len(heads) + 1)))
+        case Bars():
+            return _bars_markdown(block)
         case Cards(cards):
             return "\n\n".join(map(_card_markdown, cards))
         case Links(label, links):
             return f"{_md(label)}: " + ", ".join(f"[{_md(link.title)}](<{link.target}>)" for link in links)
+
+
+def _bars_markdown(block: Bars) -> str:
+    """A column for each series, and one for each further column of each series; the group as a column of its own."""
+    series = series_of(block.bars)
+    grouped = any(bar.group for bar in block.bars)
+    several = len(series) > 1
+    heads = [name or "value" for name in series]
+    heads += [f"{column}, {name}" if several else column for column in block.columns for name in series]
+    rows = []
+    for bar in block.bars:
+        measures = measures_by_series(bar, series)
+        cells = [_interval(measure, block) for measure in measures]
+        cells += ["" if m is None else m.cells[i] for i in range(len(block.columns)) for m in measures]
+        label = f"{bar.label} ({bar.note})" if bar.note else bar.label
+        rows.append((label, *cells, *([bar.group] if grouped else [])))
+    caption = block.caption
+    if block.mark is not None:
+        caption += f" ({block.mark.label}: {format_value(block.mark.value, percent=block.percent)})"
+    columns = ("", *heads, *(["group"] if grouped else []))
+    return f"{_md(caption)}\n\n" + _grid(columns, rows, frozenset(range(1, len(heads) + 1)))
 
 
 def _interval(measure: Measure | None, block: Bars) -> str:
@@ -85,8 +100,9 @@ def _card_markdown(card: Card) -> str:
     lines = [f"**{_md(card.caption or card.alt)}**", ""]
     for text in card.texts:
         mark = f"{MARKS[text.status][0]} " if text.status is not None else ""
-        words = _md(text.text) if text.text or text.note else "(empty)"
+        words = _md(text.text) if text.text or text.status == "error" else "(empty)"
+        asked = f"{_md(text.asked)} → " if text.asked else ""
         expected = f" [{_md(text.expected)}]" if text.expected else ""
         note = f" ({_md(text.note)})" if text.note else ""
-        lines.append(f"- {_md(text.label or english_name(text.language))}: {mark}{words}{expected}{note}")
+        lines.append(f"- {_md(text.label or english_name(text.language))}: {asked}{mark}{words}{expected}{note}")
     return "\n".join(lines)

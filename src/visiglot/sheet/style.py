@@ -8,14 +8,14 @@ STYLE = """\
   --line: #33373d; --track: #292d32; --s0: #6ea3da; --s1: #dd9a62; --s2: #7cba8a; --s3: #b892cf; --s4: #d97d91;
   --s5: #8bb9c3; --good: #6cc18e; --bad: #e58379; } }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5;
+body { margin: 0; background: var(--paper); color: var(--ink); line-height: 1.5; overflow-wrap: break-word;
   font-family: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "Noto Sans Arabic", "Noto Sans Hebrew",
     "Noto Sans Devanagari", "Noto Sans Bengali", "Noto Sans Tamil", "Noto Sans Telugu", "Noto Sans Kannada",
     "Noto Sans Malayalam", "Noto Sans Gujarati", "Noto Sans Gurmukhi", "Noto Sans Oriya", "Noto Sans Sinhala",
     "Noto Sans Thai", "Noto Sans Lao", "Noto Sans Khmer", "Noto Sans Myanmar", "Noto Sans Ethiopic",
     "Noto Sans Georgian", "Noto Sans Armenian", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR",
     "Noto Sans Tibetan", "Noto Serif Tibetan", "Noto Sans Tifinagh", "Noto Sans Ol Chiki", sans-serif; }
-main { max-width: 68rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
+main { max-width: 75rem; margin: 0 auto; padding: 2rem 1.25rem 4rem; }
 header { border-bottom: 1px solid var(--line); margin-bottom: 1.5rem; }
 h1 { font-size: 1.75rem; line-height: 1.2; margin: 0 0 .5rem; }
 h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; }
@@ -31,6 +31,7 @@ th, td { text-align: start; padding: .4rem .75rem .4rem 0; border-bottom: 1px so
 th { font-weight: 600; }
 tbody th { font-weight: 500; }
 .wide tbody th { white-space: nowrap; }
+.brief { white-space: nowrap; }
 .number { text-align: end; font-variant-numeric: tabular-nums; white-space: nowrap; }
 pre { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: .5rem; padding: 1rem;
   font-size: .85rem; }
@@ -39,9 +40,18 @@ figure { margin: 1rem 0; }
 .bars th, .bars td { border: 0; padding: .15rem .75rem .15rem 0; vertical-align: middle; }
 .bars th { width: 17rem; font-weight: 400; }
 .bars td.number { width: 9rem; padding-inline-end: 0; }
+.bars td { line-height: 1.38rem; }
+.bars.many thead th { font-size: .8rem; font-weight: 400; color: var(--soft); border: 0; padding: 0 0 .25rem 1rem;
+  vertical-align: bottom; white-space: normal; width: 1%; }
+.bars.many tbody th { width: 15rem; min-width: 12rem; }
+.bars.many td.number { width: 1%; padding-inline-start: 1rem; }
+.bars.many td.track { width: 55%; min-width: 9rem; }
+.bars .group th { padding-top: .9rem; font-weight: 600; width: auto; }
+.mark { position: absolute; top: -.29rem; bottom: -.29rem; width: 0; border-left: 2px dotted var(--bad); }
 .bars small { color: var(--soft); }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-.lane { position: relative; height: .8rem; margin: .12rem 0; background: var(--track); border-radius: .2rem; }
+.lane { position: relative; box-sizing: content-box; height: .8rem; border-block: .29rem solid transparent;
+  background: var(--track) padding-box; }
 .bar { position: absolute; inset: 0 auto 0 0; border-radius: .2rem; }
 .whisker { position: absolute; top: 50%; height: 0; border-top: 1.5px solid var(--ink); opacity: .75; }
 .whisker::before, .whisker::after { content: ""; position: absolute; top: -.24rem; height: .4rem;
@@ -52,6 +62,7 @@ figure { margin: 1rem 0; }
 .s3 { background: var(--s3); } .s4 { background: var(--s4); } .s5 { background: var(--s5); }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; list-style: none; padding: 0; margin: .5rem 0;
   font-size: .9rem; }
+.legend i.mark { position: static; width: 0; border-radius: 0; margin-inline: .3rem .5rem; }
 .legend i { display: inline-block; width: .8rem; height: .8rem; border-radius: .2rem; margin-inline-end: .4rem;
   vertical-align: -.06rem; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 19rem), 1fr)); gap: 1rem;
@@ -62,8 +73,13 @@ figure { margin: 1rem 0; }
   margin: 0 auto .75rem; background: #fff; border-radius: .4rem; padding: .35rem; }
 .cards figcaption > p { margin: 0 0 .5rem; font-size: .9rem; }
 dl { display: grid; grid-template-columns: fit-content(7.5rem) 1fr; gap: .3rem .75rem; margin: 0; font-size: .95rem; }
-dt { color: var(--soft); font-size: .85rem; padding-top: .1rem; }
-dd { margin: 0; position: relative; padding-inline-start: 1.3rem; }
+dt { color: var(--soft); font-size: .85rem; padding-top: .1rem; grid-column: 1; }
+dd { margin: 0; position: relative; padding-inline-start: 1.3rem; grid-column: 2; }
+dd.asked > small { white-space: pre-line; }
+.sentences dl { display: block; }
+.sentences dt { padding-top: .6rem; font-weight: 600; }
+.sentences dd { padding-block: .15rem; }
+.cards:has(.sentences) { grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); }
 dd > span[lang] { display: block; }
 dd > .right, dd > .wrong, dd > .error { position: absolute; inset-inline-start: 0; }
 dd > small { display: block; color: var(--soft); }
@@ -74,6 +90,11 @@ dd > small { display: block; color: var(--soft); }
   .bars tr { display: grid; grid-template-columns: 1fr auto; }
   .bars th { width: auto; }
   .bars td.track { grid-column: 1 / -1; grid-row: 2; padding: 0 0 .4rem; }
+  .bars.many thead { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .bars.many tbody th, .bars.many td.track, .bars.many td.number { width: auto; min-width: 0; }
+  .bars.many td[data-label] { grid-column: 1 / -1; display: flex; justify-content: space-between;
+    line-height: 1.2rem; }
+  .bars.many td[data-label]::before { content: attr(data-label); color: var(--soft); font-size: .8rem; }
 }
 @media print { .cards figure, tr { break-inside: avoid; } }
 """

@@ -164,7 +164,7 @@ def prepare_stage(
 
 
 def trained(groups: Iterable[PartGroup]) -> list[PartGroup]:
-    return [group for group in groups if group.mode != "frozen" and group.parameters]
+    return [group for group in groups if group.trains and group.parameters]
 
 
 def set_modes(model: VisionLanguageModel, *, gradient_checkpointing: bool) -> None:

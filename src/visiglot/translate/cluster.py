@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from visiglot.environment import versions
 from visiglot.errors import Notice, TranslationError
 from visiglot.translate.engine import ENGINES, Engine, Output
+from visiglot.translate.translator import Work
 from visiglot.translate.workers import ALIKE, Desk, Order, Worker, load_ray, value
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ class Cluster:
     def __post_init__(self) -> None:
         load_ray()
 
-    def answers(self, shards: Sequence[Shard], ask: Callable[[Shard], Questions]) -> Generator[tuple[Shard, Answers]]:
+    def answers(
+        self, shards: Sequence[Shard], ask: Callable[[Shard], Questions], heard: Callable[[Work], None] = lambda _: None
+    ) -> Generator[tuple[Shard, Answers]]:
         """The answers for each shard, as they come.
 
         Raises:
@@ -114,7 +117,7 @@ class Cluster:
             )
             worker = ray.remote(Worker).options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD")
             at_desk = desk.remote(self.store)
-            yield from _Shift(ray, lambda: worker.remote(order, at_desk), count, shards, ask).answers()
+            yield from _Shift(ray, lambda: worker.remote(order, at_desk), count, shards, ask, heard).answers()
 
 
 def takes_gpu(name: str, options: Mapping[str, Any]) -> bool:
@@ -189,6 +192,7 @@ class _Shift:
     count: int
     shards: Sequence[Shard]
     ask: Callable[[Shard], Questions]
+    heard: Callable[[Work], None] = lambda _: None
     starting: dict[Any, Any] = field(default_factory=dict)
     working: dict[Any, tuple[Any, Shard]] = field(default_factory=dict)
     asked: dict[str, Any] = field(default_factory=dict)
@@ -202,6 +206,7 @@ class _Shift:
         try:
             while self.waiting or self.working:
                 done, _ = self.ray.wait([*self.starting, *self.working], timeout=PATIENCE)
+                self.heard(Work())
                 if not done and not self.working:
                     self._tell(f"{self.count} workers still wait for their engines, or for a place in the cluster")
                 for call in done:

@@ -21,12 +21,12 @@ from pydantic import Field, TypeAdapter
 from visiglot.data.captions import normal_form
 from visiglot.data.source import factory_problems
 from visiglot.errors import ConfigError, UnknownNameError
+from visiglot.language_id import confusable_with, rank
 from visiglot.languages import language
+from visiglot.scripts import letters, made_of, never_without, scripts_of, variants, words_of
 from visiglot.translate.kept import kept_parts, without
-from visiglot.translate.language_id import confusable_with, rank
 from visiglot.translate.protect import lost
 from visiglot.translate.repetition import loop_in, repeated_share
-from visiglot.translate.scripts import letters, made_of, never_without, scripts_of, variants, words_of
 from visiglot.translate.sentences import ends_are_marked
 
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -181,7 +181,7 @@ class Filters:
             sentences: of the original and of the translation.
 
         Raises:
-            TranslationError: the model of languages can't be read.
+            ModelError: the model of languages can't be read.
             MissingExtraError: py3langid isn't installed.
         """
         pair = _Pair(

@@ -27,7 +27,7 @@ from visiglot.data.parquet import pyarrow
 from visiglot.errors import TranslationError
 from visiglot.files import write_pieces, write_text
 from visiglot.translate.jobs import Job, Shard
-from visiglot.translate.tally import Tally, merged, read_tally, tally_of
+from visiglot.translate.tally import Rejected, Sample, Tally, merged, read_tally, tally_of
 
 ABOUT, LEDGER, SAMPLES, LOG, REPORT, SHARDS, LOCK = (
     "translation.json",
@@ -38,6 +38,9 @@ ABOUT, LEDGER, SAMPLES, LOG, REPORT, SHARDS, LOCK = (
     "shards",
     "translate.lock",
 )
+
+WORDS = {"files": "files of a source (they have changed)", "rules": "rules (visiglot has others now)"}
+"""What settings that no user sets are called in messages."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,9 @@ class Folder:
 
     @contextmanager
     def owned(self) -> Iterator[None]:
-        """Keep other processes out. Raises TranslationError: one is in it."""
+        """Keep other processes out. Raises TranslationError: one is in it, or it holds something else."""
         try:
+            self._refuse_foreign()
             self.root.mkdir(parents=True, exist_ok=True)
             file = (self.root / LOCK).open("w")
         except OSError as error:
@@ -96,16 +100,10 @@ class Folder:
             resume: go on with what is there; otherwise that is deleted.
 
         Raises:
-            TranslationError: what is there was made otherwise, or is no translation.
+            TranslationError: what is there was made otherwise, or of what has changed since; or is no translation.
         """
         there = self.about()
-        if there is None:
-            ours = (LOCK, *(path.name for path in self.root.glob(f".{ABOUT}.*.partial")))
-            if foreign := sorted(path.name for path in self.root.iterdir() if path.name not in ours):
-                raise TranslationError(
-                    f"{self.root} holds {', '.join(foreign[:3])}, but no {ABOUT}: nothing was translated into it",
-                    hint="Name another --out.",
-                )
+        self._refuse_foreign()
         for left in self.root.glob(".*.partial"):
             left.unlink()  # of a process that was killed
         if there is None:
@@ -117,8 +115,9 @@ class Folder:
             other = sorted(key for key in {*made, *wanted} if made.get(key) != wanted.get(key))
             if other:
                 raise TranslationError(
-                    f"{self.root} was made with other settings: {', '.join(other)}",
-                    hint=f"{ABOUT} in it has them. Name another --out, or delete what is there with --no-resume.",
+                    f"{self.root} was made with other settings: {', '.join(WORDS.get(key, key) for key in other)}",
+                    hint=f"{ABOUT} in it has them. Name another --out, or delete what is there with --no-resume; what an "
+                    "engine has translated is kept all the same.",
                 )
             if there["finished"]:
                 shutil.rmtree(self.root / SHARDS, ignore_errors=True)
@@ -140,26 +139,21 @@ class Folder:
                 f"{self.root} holds no {ABOUT}", hint="Name a folder that `visiglot translate` wrote."
             )
         if about["finished"]:
-            samples, ledger = self._lines(SAMPLES), self._lines(LEDGER)
-            keys = [(one["job"], one["language"]) for one in about["counts"]]
-            return [
-                tally_of({**one, "samples": samples.get(key, []), "rejected": ledger.get(key, [])})
-                for key, one in zip(keys, about["counts"], strict=True)
-            ]
+            samples = self._samples()
+            counts = [(one, samples.get((one["job"], one["language"]), [])) for one in about["counts"]]
+            return [tally_of({**one, "samples": some, "rejected": []}) for one, some in counts]
         return merged(read_tally(path) for path in sorted((self.root / SHARDS).rglob("*.json")))
 
     def finish(self, jobs: Sequence[Job], about: Mapping[str, Any]) -> list[Tally]:
         """Bring all shards together, when each is there. Raises TranslationError."""
         for job in jobs:
             join_shards([self.shard(shard) for shard in job.shards()], self.examples(job.name))
-        tallies = merged(read_tally(self.tally(shard)) for job in jobs for shard in job.shards())
-        for name in (LEDGER, SAMPLES):
-            lines = (
-                json.dumps({"source": one.job, **asdict(item)}, ensure_ascii=False) + "\n"
-                for one in tallies
-                for item in (one.rejected if name == LEDGER else one.samples)
-            )
-            write_pieces(lines, self.root / name, error=TranslationError)
+        of_shards = [self.tally(shard) for job in jobs for shard in job.shards()]
+        tallies = merged(map(read_tally, of_shards))
+        rejected = (_line(one.job, line) for one in map(read_tally, of_shards) for line in one.rejected)
+        write_pieces(rejected, self.root / LEDGER, error=TranslationError)
+        samples = (_line(one.job, sample) for one in tallies for sample in one.samples)
+        write_pieces(samples, self.root / SAMPLES, error=TranslationError)
         counts = [
             {name: getattr(one, name) for name in ("job", "language", "kept", "translated", "reasons", "labels")}
             for one in tallies
@@ -179,10 +173,21 @@ class Folder:
                 hint="Make room, or name another --out.",
             ) from error
 
-    def _lines(self, name: str) -> dict[tuple[str, str], list[dict[str, Any]]]:
-        """The lines of the ledger or of the samples, by job and language."""
+    def _refuse_foreign(self) -> None:
+        """Raises TranslationError: something else is in the folder; nothing has been written into it then."""
+        if not self.root.is_dir() or self.about() is not None:
+            return
+        ours = (LOCK, *(path.name for path in self.root.glob(f".{ABOUT}.*.partial")))
+        if foreign := sorted(path.name for path in self.root.iterdir() if path.name not in ours):
+            raise TranslationError(
+                f"{self.root} holds {', '.join(foreign[:3])}, but no {ABOUT}: nothing was translated into it",
+                hint="Name another --out.",
+            )
+
+    def _samples(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
+        """The samples, by job and language."""
         found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        with (self.root / name).open(encoding="utf-8") as file:
+        with (self.root / SAMPLES).open(encoding="utf-8") as file:
             for text in file:
                 line = json.loads(text)
                 found.setdefault((line.pop("source"), line["language"]), []).append(line)
@@ -194,6 +199,10 @@ class Folder:
         names = [f"{job['name']}.parquet" for job in about["settings"]["jobs"]]
         for name in (*names, LEDGER, SAMPLES, LOG, REPORT):
             (self.root / name).unlink(missing_ok=True)
+
+
+def _line(job: str, item: Rejected | Sample) -> str:
+    return json.dumps({"source": job, **asdict(item)}, ensure_ascii=False) + "\n"
 
 
 def join_shards(shards: Sequence[Path], path: Path) -> None:

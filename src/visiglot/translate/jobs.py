@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import typing
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,11 +16,11 @@ from numpy.typing import NDArray
 
 from visiglot.config import AllocationSection, DataSection, Recipe, SourceSection
 from visiglot.data.allocation import allocate, assign
+from visiglot.data.index_files import fingerprint
 from visiglot.data.licences import permitted
-from visiglot.data.mixture import unique
 from visiglot.data.opening import allocation_of, asked_of, awaits_translation, open_raw, section_problems
 from visiglot.data.planning import label
-from visiglot.data.source import SOURCES, Source
+from visiglot.data.source import SOURCES, FromFiles, Source
 from visiglot.errors import ConfigError, DataError, TranslationError
 from visiglot.languages import ENGLISH
 
@@ -59,10 +60,20 @@ class Job:
 
     @property
     def ends(self) -> list[str]:
-        """Ids of the first and the last example that are translated, by which another version of a source is known."""
+        """Ids of the first and the last example that are translated, by which another version of a source is known that
+        comes from no file."""
         numbers = [number for part in self.translated.values() for number in (part[:1], part[-1:])]
         both = {int(number[0]) for number in numbers if len(number)}
         return [self.source[number].id for number in sorted({min(both), max(both)})] if both else []
+
+    @property
+    def files(self) -> str | None:
+        """Fingerprint of the files that its source is read from; None: it isn't read from files.
+
+        Raises:
+            DataError: one can't be read.
+        """
+        return fingerprint(self.source.files) if isinstance(self.source, FromFiles) else None
 
     def shards(self) -> Iterator[Shard]:
         """All its shards, in the order of its file."""
@@ -128,15 +139,16 @@ def plan_source(
         )
     counts = allocate(allocation, len(indices), languages)
     languages_of = assign(counts, len(indices), seed, number)
-    places: dict[str, list[int]] = {code: [] for code in languages}
+    places = {code: np.zeros(len(indices), dtype=np.bool_) for code in languages}
     for place in range(len(indices)):
         for code in languages_of(place):
-            places[code].append(place)
-    shared = {code: indices[np.asarray(of, dtype=np.int64)] for code, of in places.items() if of}
+            places[code][place] = True
+    shared = {code: indices if of.all() else indices[of] for code, of in places.items() if of.any()}
     kept = {code: found[code] for code in languages if code != source_language and len(found[code])}
     if source_language in shared:
         kept = {source_language: shared.pop(source_language), **kept}
-    return Job(_file_name(name or source.name), source, source_language, shared, kept, section, picture_root(section))
+    (file,) = file_names([name or source.name])
+    return Job(file, source, source_language, shared, kept, section, picture_root(section))
 
 
 def plan_recipe(recipe: Recipe, *, limit: int | None = None) -> list[Job]:
@@ -162,7 +174,7 @@ def plan_recipe(recipe: Recipe, *, limit: int | None = None) -> list[Job]:
     problems = [f"{label(one[1])}: {line}" for one in chosen for line in section_problems(*one[1:])]
     if problems:
         raise ConfigError(f"recipe {recipe.name}", problems)
-    names = unique([label(section) for _, section, _ in chosen])
+    names = file_names([label(section) for _, section, _ in chosen])
     jobs = []
     for name, (number, section, data) in zip(names, chosen, strict=True):
         codes = asked_of(section, data)
@@ -210,8 +222,20 @@ def _some(indices: Any, limit: int | None) -> Numbers:
     return numbers[np.arange(limit) * len(numbers) // limit]
 
 
-def _file_name(name: str) -> str:
-    return re.sub(r"[^\w.#-]+", "-", name).strip("-.") or "source"
+def file_names(names: Sequence[str]) -> list[str]:
+    """Names of files for things of these names, without an ending. No two are the same, also where capitals and
+    composition of letters don't count; those that would be are told apart by a number."""
+    taken: set[str] = set()
+    chosen = []
+    for name in names:
+        plain = found = re.sub(r"[^\w.#-]+", "-", unicodedata.normalize("NFC", name)).strip("-.") or "source"
+        number = 1
+        while found.casefold() in taken:
+            number += 1
+            found = f"{plain}#{number}"
+        taken.add(found.casefold())
+        chosen.append(found)
+    return chosen
 
 
 def _is_path(kind: Any) -> bool:

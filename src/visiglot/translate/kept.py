@@ -87,6 +87,7 @@ _INITIALS = re.compile(rf"{_LETTER}\.[ \t]+(?={_LETTER}\.)")
 _INLINE = re.compile(
     r"(?<![^\s,;:：，；])(?:[(（](?P<bracketed>[A-Za-z])[)）]|(?P<stopped>[A-Za-z])(?:[.):](?=\s)|[、．]))"
 )
+_FIRST_INLINE = re.compile(r"(?<![^\s,;:：，；])[(（]?[Aa][)）.、．]")
 _LAST = re.compile(r"(?<=[\w:,\0] )[A-H](?=[.!?]?\s*$)")
 _HIDDEN = "\0"
 
@@ -121,6 +122,25 @@ def kept_parts(text: str) -> list[Kept]:
     for part in parts:
         if not found or part.start >= found[-1].end:
             found.append(part)
+    return found
+
+
+def inline_options(text: str) -> list[tuple[int, int, int]]:
+    """Options within a line, "(A) left (B) right": where the mark of each begins, where its words begin, and where they
+    end, at the next mark or with the line."""
+    if not _FIRST_INLINE.search(text):
+        return []
+    found: list[tuple[int, int, int]] = []
+    for line in _LINE.finditer(without(text, verbatim_parts(text))):
+        for run in _runs(line[0]):
+            ends = [*(mark.start() for mark in run[1:]), len(line[0])]
+            words = [line[0][mark.end() : end] for mark, end in zip(run, ends, strict=True)]
+            if all(word.strip() for word in words):  # a person's initials have nothing between them
+                starts = [end - len(word.lstrip()) for word, end in zip(words, ends, strict=True)]
+                places = zip((mark.start() for mark in run), starts, ends, strict=True)
+                found += [
+                    (line.start() + mark, line.start() + start, line.start() + end) for mark, start, end in places
+                ]
     return found
 
 
@@ -183,17 +203,27 @@ def _marks(line: re.Match[str]) -> Iterator[Kept]:
 
 def _inline_options(line: re.Match[str]) -> Iterator[Kept]:
     """Letters of options amid a line, "(A) left (B) right", and the one that a line ends with, "The answer is B."."""
+    for run in _runs(line[0]):
+        yield from (_option(line, one, _letter(one)) for one in run)
+    if last := _LAST.search(line[0]):
+        yield _option(line, last, last[0])
+
+
+def _runs(line: str) -> Iterator[list[re.Match[str]]]:
+    """Marks of options in a line that follow each other: A, B, and so on."""
     run: list[re.Match[str]] = []
-    for match in [*_INLINE.finditer(line[0]), None]:
-        letter = (match["bracketed"] or match["stopped"]) if match else ""
-        if run and letter != chr(ord(run[-1]["bracketed"] or run[-1]["stopped"]) + 1):
+    for match in [*_INLINE.finditer(line), None]:
+        letter = _letter(match) if match else ""
+        if run and letter != chr(ord(_letter(run[-1])) + 1):
             if len(run) > 1:
-                yield from (_option(line, one, one["bracketed"] or one["stopped"]) for one in run)
+                yield run
             run = []
         if match and (run or letter in "Aa"):
             run.append(match)
-    if last := _LAST.search(line[0]):
-        yield _option(line, last, last[0])
+
+
+def _letter(mark: re.Match[str]) -> str:
+    return mark["bracketed"] or mark["stopped"] or ""
 
 
 def _option(line: re.Match[str], match: re.Match[str], letter: str) -> Kept:

@@ -14,6 +14,10 @@ Values = tuple[Decimal, ...]
 _JOINT = r"[.,:٫٬'’\u00a0\u202f]|(?<=[٠-٩۰-۹])/(?=[٠-٩۰-۹])| (?=\d{3}(?!\d))"
 _NUMBER = re.compile(rf"\d+(?:(?:{_JOINT})\d+)*")
 _DIGITS = re.compile(r"\d+")
+_AFTERNOON = re.compile(r"[\s\u00a0\u202f]?[pP](?:\.[\s\u00a0\u202f]?)?[mM](?![^\W_])")
+_MORNING = re.compile(r"[\s\u00a0\u202f]?[aA](?:\.[\s\u00a0\u202f]?)?[mM](?![^\W_])")
+"""What may follow the hour of a clock of twelve."""
+
 _POINTS = frozenset(".,٫/")
 """What may stand before decimals."""
 
@@ -21,13 +25,13 @@ _POINTS = frozenset(".,٫/")
 def lost_numbers(original: str, translated: str) -> list[str]:
     """The numbers of a text, as they stand there, that its translation doesn't have as often.
 
-    3.5 is also 3,5 and ٣٫٥, 1,000 is also 1.000 and 1 000, 3:30 is also 15:30, 5/1/2020 is also 1.5.2020. A number that
-    became a word, or was counted in other units (2 million, 200万), is lost.
+    3.5 is also 3,5 and ٣٫٥, 1,000 is also 1.000 and 1 000, 3:30 is also 15:30, 12:00 is also 12, 7 p.m. is also 19,
+    5/1/2020 is also 1.5.2020. A number that became a word, or was counted in other units (2 million, 200万), is lost.
     """
-    there = [_readings(found) for found in _NUMBER.findall(translated)]
+    there = [_in_place(found) for found in _NUMBER.finditer(translated)]
     missing = []
-    for found in _NUMBER.findall(original):
-        wanted = _readings(found)
+    for found in _NUMBER.finditer(original):
+        wanted = _in_place(found)
         same = next((one for one in there if not wanted.isdisjoint(one)), None)
         if same is None:
             missing.append(found)
@@ -38,13 +42,24 @@ def lost_numbers(original: str, translated: str) -> list[str]:
         single += reduce(or_, map(Counter, one))
     lost = []
     for found in missing:
-        parts = map(Counter, sorted(_readings(found), key=len, reverse=True))
+        parts = map(Counter, sorted(_in_place(found), key=len, reverse=True))
         needed = next((values for values in parts if values <= single), None)
         if needed is None:
-            lost.append(found)
+            lost.append(found[0])
         else:
             single -= needed
     return lost
+
+
+def _in_place(found: re.Match[str]) -> set[Values]:
+    """All that a number may mean where it stands: before p.m. an hour is also twelve hours later."""
+    readings = _readings(found[0])
+    hours = [values for values in readings if len(values) <= 2 and values[0] == int(values[0]) and 0 < values[0] <= 12]
+    if _AFTERNOON.match(found.string, found.end()):
+        readings |= {(values[0] + 12, *values[1:]) for values in hours if values[0] < 12}
+    elif _MORNING.match(found.string, found.end()):
+        readings |= {(Decimal(0), *values[1:]) for values in hours if values[0] == 12}
+    return readings
 
 
 def _readings(found: str) -> set[Values]:
@@ -65,6 +80,8 @@ def _readings(found: str) -> set[Values]:
         readings.add(values)
     if joints[0] == ":" and time and values[0] < 12:
         readings.add((values[0] + 12, values[1]))
+    if joints[0] == ":" and time and not values[1]:
+        readings |= {one[:1] for one in readings if len(one) == 2}
     return readings
 
 

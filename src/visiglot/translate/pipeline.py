@@ -23,6 +23,7 @@ from visiglot.translate.engine import Engine
 from visiglot.translate.folder import REPORT, Folder
 from visiglot.translate.jobs import Job, Shard
 from visiglot.translate.report import write_report
+from visiglot.translate.rules import rules
 from visiglot.translate.tally import INCOMPLETE, TRANSLATED, Rejected, Sample, Tally, tally, write_tally
 from visiglot.translate.texts import Texts, texts_of, translated
 from visiglot.translate.translator import Answers, Questions, Refused, Translated, Work
@@ -55,11 +56,14 @@ class Crew(Protocol):
     def engine(self) -> Engine:
         """Whose work it is."""
 
-    def answers(self, shards: Sequence[Shard], ask: Callable[[Shard], Questions]) -> Generator[tuple[Shard, Answers]]:
+    def answers(
+        self, shards: Sequence[Shard], ask: Callable[[Shard], Questions], heard: Callable[[Work], None]
+    ) -> Generator[tuple[Shard, Answers]]:
         """The answers for each shard, in the order in which they come.
 
         Args:
             ask: what is asked of a shard; called once for each, when its turn has come.
+            heard: is called now and then, with the work on shards that aren't answered yet, as far as it is known.
 
         Raises:
             TranslationError: it can't go on.
@@ -129,7 +133,7 @@ def _translate_shards(jobs: Sequence[Job], crew: Crew, folder: Folder, choices: 
         opened[shard.path] = _Opened(*awaited[shard.path])
         return opened[shard.path].questions
 
-    with closing(crew.answers([shard for _, shard in awaited.values()], ask)) as answered:
+    with closing(crew.answers([shard for _, shard in awaited.values()], ask, clock.heard)) as answered:
         for shard, answers in answered:
             write(opened.pop(shard.path), answers)
     clock.done()
@@ -251,6 +255,8 @@ def describe(jobs: Sequence[Job], engine: Engine, settings: Mapping[str, Any], c
             }
             for job in jobs
         ],
+        "files": {job.name: job.files for job in jobs},
+        "rules": rules(),
     }
 
 
@@ -286,12 +292,17 @@ class _Clock:
     def __post_init__(self) -> None:
         self.progress = Progress("translating", "examples", self.examples, about=self._rate)
         self.began = time.monotonic()
-        self.work = Work()
+        self.work = self.under_way = Work()
+
+    def heard(self, work: Work) -> None:
+        """There is more work than that on the shards that were ticked off."""
+        self.under_way = work
+        self.progress.look()
 
     def tick(self, shard: Shard, answers: Answers) -> dict[str, Any]:
         """What a shard took, for the log."""
         work, seconds = answers.work, answers.seconds
-        self.work = self.work.and_also(work)
+        self.work, self.under_way = self.work.and_also(work), Work()
         line = {
             "source": shard.job,
             "language": shard.language,
@@ -311,5 +322,5 @@ class _Clock:
         self.progress.done()
 
     def _rate(self) -> str:
-        work, seconds = self.work, max(time.monotonic() - self.began, 1e-9)
-        return f"{work.texts / seconds:,.0f} texts and {work.characters / seconds:,.0f} characters a second"
+        work, seconds = self.work.and_also(self.under_way), max(time.monotonic() - self.began, 1e-9)
+        return f"{work.made:,} sentences translated ({work.made / seconds:,.1f} a second) and {work.found:,} found"

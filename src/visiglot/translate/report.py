@@ -34,7 +34,7 @@ def build_page(folder: Folder, tallies: Sequence[Tally]) -> Page:
     by_language = merged(replace(one, job="") for one in tallies)
     asked = sum(sum(job["examples"].values()) for job in settings["jobs"])
     there = sum(one.examples for one in by_language)
-    out = sum(len(one.rejected) for one in by_language)
+    out = sum(one.left_out for one in by_language)
     page = Page(
         f"Translated: {', '.join(job['name'] for job in settings['jobs'])}",
         f"{there:,} of {asked:,} examples are there and {out:,} were rejected"
@@ -68,8 +68,8 @@ def _counts(page: Page, what: str, rows: Sequence[tuple[str, Tally]]) -> None:
                 name,
                 f"{one.kept:,}",
                 f"{one.translated:,}",
-                f"{len(one.rejected):,}",
-                _share(len(one.rejected), one.translated),
+                f"{one.left_out:,}",
+                _share(one.left_out, one.translated),
                 *(f"{one.reasons.get(reason, 0):,}" for reason in reasons),
             ]
             for name, one in rows

@@ -1,7 +1,8 @@
 """What engines said, kept by content: a text is translated once for each language and engine, ever.
 
 A store is an SQLite file for one engine's identity, so that other weights or settings never answer for these. What is
-added is on disk when `add` returns: a process that is killed loses what it was asking for and nothing else.
+added is on disk when `add` returns: a process that is killed loses what it was asking for and nothing else. Trouble
+that may pass isn't kept: it is asked for again the next time.
 """
 
 from __future__ import annotations
@@ -92,17 +93,19 @@ class Store:
         """Keep the outputs for some texts, all of them or none; what another process has kept for a text stays.
 
         Returns:
-            What is kept for these texts now.
+            What holds for these texts now: what is kept, and of those that may pass (`Output.passing`) what was given.
 
         Raises:
             TranslationError: they can't be written.
         """
         rows = [
-            (source, target, text, one.text, int(one.finished), one.engine, one.reason) for text, one in outputs.items()
+            (source, target, text, one.text, int(one.finished), one.engine, one.reason)
+            for text, one in outputs.items()
+            if not one.passing
         ]
         with self._said(), self._connection:
             self._connection.executemany("INSERT OR IGNORE INTO outputs VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
-        return self.find(list(outputs), source, target)
+        return {**outputs, **self.find(list(outputs), source, target)}
 
     @contextmanager
     def _said(self) -> Iterator[None]:

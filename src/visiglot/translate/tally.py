@@ -57,7 +57,7 @@ class Tally:
     Args:
         kept: in the language already.
         translated: into it.
-        rejected: left out.
+        rejected: those that were left out, of one shard; of several `merged` has none, as there may be millions.
         samples: at most SAMPLES of each fate.
         reasons: why examples were rejected, and how many.
         labels: what became of the labels of all examples -> how many, each as often as it stands in one.
@@ -77,6 +77,11 @@ class Tally:
         """Those that there are in the end."""
         return self.kept + self.translated
 
+    @property
+    def left_out(self) -> int:
+        """Examples that were rejected."""
+        return sum(self.reasons.values())
+
 
 def tally(
     job: str,
@@ -95,22 +100,21 @@ def tally(
 
 
 def merged(tallies: Iterable[Tally]) -> list[Tally]:
-    """One tally for each job and language, in the order in which these come first."""
-    found: dict[tuple[str, str], list[Tally]] = {}
+    """One tally for each job and language, in the order in which these come first: counts and samples, and not who
+    was rejected."""
+    found: dict[tuple[str, str], Tally] = {}
     for one in tallies:
-        found.setdefault((one.job, one.language), []).append(one)
-    return [
-        tally(
-            job,
-            language,
-            kept=sum(one.kept for one in some),
-            translated=sum(one.translated for one in some),
-            rejected=[line for one in some for line in one.rejected],
-            samples=[sample for one in some for sample in one.samples],
-            labels=sum((Counter(one.labels) for one in some), Counter()),
+        key = (one.job, one.language)
+        before = found.get(key, Tally(*key))
+        found[key] = Tally(
+            *key,
+            kept=before.kept + one.kept,
+            translated=before.translated + one.translated,
+            samples=_some((*before.samples, *one.samples)),
+            reasons=dict(Counter(before.reasons) + Counter(one.reasons)),
+            labels=dict(Counter(before.labels) + Counter(one.labels)),
         )
-        for (job, language), some in found.items()
-    ]
+    return list(found.values())
 
 
 def write_tally(one: Tally, path: Path) -> None:

@@ -7,16 +7,23 @@ they are translated once for each language, whatever stands around them, so that
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from visiglot.data.captions import normal_form
 from visiglot.languages import ENGLISH, language
+from visiglot.translate.kept import inline_options
 from visiglot.translate.labels import conflicting
+from visiglot.translate.protect import lost
 from visiglot.types import Example, Message, Provenance
 
 MOST_LABEL_WORDS = 4
 """Words that an answer has at most to be a label; longer ones, and those that end like sentences, are texts."""
+
+CHATS = ("conversation", "instruction")
+"""Tasks of examples whose turns are used as they stand: there a short answer is a turn as any other and never stays in
+another language, since no prompt would say so."""
 
 KEPT = ("class",)
 """Facts that name things by identifiers."""
@@ -31,6 +38,9 @@ _ID = re.compile(r"[!-~]*[\d_][!-~]*|[A-Za-z]")
 """One word of ASCII with a digit or an underscore in it, or a single letter: an identifier or an option's."""
 
 _SENTENCE = re.compile(r"[.!?…。！？؟।]\s*$")
+
+_OPTION_END = ",;.?!、，；。？！ \t"
+"""What ends an option within a line and isn't its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +58,14 @@ class Texts:
 
     Args:
         whole: texts that are translated as they stand, each once.
-        groups: names of facts that must agree -> the labels in them; those of turns alone are under no name.
+        groups: names of facts that must agree -> the labels in them; those of turns alone are under no name. No label
+            is in two groups.
+        same: an answer -> the choice that it is but for capitals, spaces and punctuation, whose translation it has.
     """
 
     whole: tuple[str, ...]
     groups: Mapping[tuple[str, ...], tuple[str, ...]]
+    same: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -71,27 +84,25 @@ class Texts:
 def texts_of(example: Example) -> Texts:
     """What of an example is translated; never identifiers, numbers, marks of choices, nor what is in a language of its
     own (a fact with "<name>.language") or was there before a translation ("source.<name>")."""
-    options = _options(example)
-    whole: dict[str, None] = {}
-    groups: dict[tuple[str, ...], tuple[str, ...]] = {}
-    found: dict[str, tuple[str, ...]] = {}
-    for name in _translated_facts(example):
-        words = tuple(piece.words for piece in _of_fact(name, example.facts[name], options) if piece.words)
-        if is_label(name, example.facts[name], options):
-            found[name] = words
-        else:
-            whole.update(dict.fromkeys(words))
-    agreeing = tuple(name for name in ("answer", "choices") if found.get(name))
-    for names in [agreeing, *((name,) for name in found if name not in agreeing)]:
-        labels = tuple(dict.fromkeys(label for name in names for label in found[name]))
-        if labels:
-            groups[names] = labels
-    parts = [part for message in example.messages for part in message.content if isinstance(part, str)]
-    said = dict.fromkeys(piece.words for part in parts for piece in pieces(part, options) if piece.words)
+    choices, listed = _choices(example), _listed(example)
+    said = _turns(example.messages, listed)
+    answers = _turns((one for one in example.messages if one.role == "assistant"), listed)
+    facts = {name: _words(_of_fact(name, example.facts[name], listed)) for name in _translated_facts(example)}
+    same = _respelled([*facts.get("answer", ()), *facts.get("label", ()), *answers], [*choices, *listed])
+    found: dict[str, list[str]] = {}
+    for name, words in facts.items():
+        meant = [same.get(word, word) for word in words]
+        chosen = name == "answer" and bool(choices.intersection(meant))
+        text = chosen or (example.task in CHATS and name == "answer") or bool(listed.intersection(meant))
+        if meant and (chosen or name in ("label", "choices") or (not text and is_label(name, example.facts[name]))):
+            found[name] = meant
+    groups = _agreeing(found)
     if coded := tuple(label for label in (example.facts[name].strip() for name in _coded(example)) if label in said):
         groups[()] = coded
     as_labels = {label for labels in groups.values() for label in labels}
-    return Texts(tuple(text for text in {**whole, **said} if text not in as_labels), groups)
+    texts = dict.fromkeys([*(word for words in facts.values() for word in words), *said])
+    whole = dict.fromkeys(same.get(text, text) for text in texts)
+    return Texts(tuple(text for text in whole if text not in as_labels), groups, same)
 
 
 def translated(
@@ -105,7 +116,8 @@ def translated(
     """The example in another language; originals are the facts "source.<name>".
 
     Labels that can't be translated stay as they are together with those that must agree with them, and
-    "<fact>.language" says in which language that is.
+    "<fact>.language" says in which language that is. References are translated where all of them are known; otherwise
+    the answer is the only one, and "source.references" has them as they were, a line each.
 
     Args:
         texts: of the example.
@@ -114,34 +126,35 @@ def translated(
         target: FLORES-200 code.
         provenance: of the new example.
     """
-    options = _options(example)
-    kept = texts.unchecked(labels)
-    staying = {label for names in kept for label in texts.groups[names]}
-    said = {**whole, **{label: labels.get(label, label) for label in texts.labels if label not in staying}}
+    listed = _listed(example)
+    staying = {label for names in texts.unchecked(labels) for label in texts.groups[names]}
+    said = {**whole, **{label: labels[label] for label in texts.labels if label not in staying}}
+    said |= {text: said[choice] for text, choice in texts.same.items() if choice in said}
     facts = {}
     for name in _translated_facts(example):
         text = example.facts[name]
-        facts[name] = _joined(_of_fact(name, text, options), said)
+        parts = _of_fact(name, text, listed)
+        facts[name] = _joined(parts, said)
         if has_words(text):
             facts[f"source.{name}"] = text
-    for names in kept:
-        facts |= {f"{name}.language": example.language for name in names}
+        if (words := _words(parts)) and said.keys().isdisjoint(words):
+            facts[f"{name}.language"] = example.language
+    references, all_there = _references(example, {*texts.whole, *texts.labels, *texts.same}, said)
+    if not all_there:
+        facts["source.references"] = "\n".join(example.references)
     if facts and example.language != ENGLISH:
         facts["source.language"] = example.language
 
     def turn(message: Message) -> Message:
-        content = [_joined(pieces(p, options), said) if isinstance(p, str) else p for p in message.content]
+        content = [_joined(pieces(p, listed), said) if isinstance(p, str) else p for p in message.content]
         return Message(message.role, tuple(content))
 
-    known = set(texts.whole) | set(texts.labels)
     return replace(
         example,
         id=f"{example.id}/{target}",
         messages=tuple(turn(message) for message in example.messages),
         language=target,
-        references=tuple(
-            said.get(text.strip(), text) for text in example.references if text.strip() in known or not has_words(text)
-        ),
+        references=references,
         provenance=provenance,
         facts={**example.facts, **facts},
     )
@@ -159,27 +172,27 @@ def has_words(text: str) -> bool:
     return any(character.isalpha() for character in text) and not _ID.fullmatch(text.strip())
 
 
-def is_label(name: str, text: str, options: frozenset[str] = frozenset()) -> bool:
-    """Whether a fact is a label. An answer among the choices of a turn is none: it is translated as they are."""
+def is_label(name: str, text: str) -> bool:
+    """Whether a fact is a label by its name and its words alone."""
     if name in ("label", "choices"):
         return True
-    bare = [piece.words for piece in pieces(text, options) if piece.words]
-    if name != "answer" or "\n" in text or any(words in options for words in bare):
-        return False
-    return len(text.split()) <= MOST_LABEL_WORDS and not _SENTENCE.search(text)
+    short = name == "answer" and "\n" not in text and len(text.split()) <= MOST_LABEL_WORDS
+    return short and not _SENTENCE.search(text)
 
 
 def pieces(text: str, options: frozenset[str] = frozenset()) -> list[Piece]:
     """A text in parts: each choice of a list on its own, the rest together. Joined they are the text.
 
+    A list has a choice a line ("A. a dog"), or several in one ("(A) a dog (B) a cat").
+
     Args:
-        options: the choices that the example's turns list, which are known by a mark even alone ("B. a dog").
+        options: the choices that the example lists, which are known by a mark even alone ("B. a dog").
     """
     lines = text.splitlines(keepends=True)
     marks = [_CHOICE.match(line) for line in lines]
     alone = len(lines) == 1 and marks[0] is not None and lines[0][marks[0].end() :].strip() in options
     if sum(mark is not None for mark in marks) < 2 and not alone:
-        return [_piece(text)]
+        return _inline(text)
     found: list[Piece] = []
     rest = ""
     for line, mark in zip(lines, marks, strict=True):
@@ -191,6 +204,20 @@ def pieces(text: str, options: frozenset[str] = frozenset()) -> list[Piece]:
             rest = ""
         found.append(_piece(line[mark.end() :], mark[0]))
     return [*found, _piece(rest)] if rest else found
+
+
+def _inline(text: str) -> list[Piece]:
+    """A text whose options stand within its lines."""
+    found: list[Piece] = []
+    at = 0
+    for start, words, end in inline_options(text):
+        if text[at:start]:
+            found.append(_piece(text[at:start]))
+        bare = text[words:end].rstrip(_OPTION_END)
+        piece = _piece(bare, text[start:words])
+        found.append(replace(piece, after=piece.after + text[words + len(bare) : end]))
+        at = end
+    return [*found, _piece(text[at:])] if text[at:] or not found else found
 
 
 def _of_fact(name: str, text: str, options: frozenset[str]) -> list[Piece]:
@@ -213,11 +240,66 @@ def _joined(parts: Sequence[Piece], said: Mapping[str, str]) -> str:
     return "".join(f"{piece.before}{said.get(piece.words, piece.words)}{piece.after}" for piece in parts)
 
 
-def _options(example: Example) -> frozenset[str]:
-    """The choices that the turns list."""
+def _words(parts: Iterable[Piece]) -> list[str]:
+    return [piece.words for piece in parts if piece.words]
+
+
+def _turns(messages: Iterable[Message], listed: frozenset[str]) -> list[str]:
+    """The words of turns, each piece once."""
+    texts = (part for message in messages for part in message.content if isinstance(part, str))
+    return list(dict.fromkeys(word for text in texts for word in _words(pieces(text, listed))))
+
+
+def _choices(example: Example) -> frozenset[str]:
+    """The choices of the fact."""
+    return frozenset(_words(_of_fact("choices", example.facts.get("choices", ""), frozenset())))
+
+
+def _listed(example: Example) -> frozenset[str]:
+    """The choices of the fact and those that the turns list."""
     texts = (part for message in example.messages for part in message.content if isinstance(part, str))
-    listed = (pieces(text) for text in texts)
-    return frozenset(piece.words for parts in listed for piece in parts if piece.words and piece.before.strip())
+    marked = (piece for text in texts for piece in pieces(text) if piece.before.strip())
+    return _choices(example) | frozenset(_words(marked))
+
+
+def _respelled(texts: Iterable[str], choices: Iterable[str]) -> dict[str, str]:
+    """Those of `texts` that are none of the choices but for capitals, spaces or punctuation -> that choice."""
+    known = set(choices)
+    by_form = {normal_form(one): one for one in sorted(known, reverse=True)}
+    found = {one: by_form[form] for one in texts if one not in known and (form := normal_form(one)) in by_form}
+    return {one: choice for one, choice in found.items() if not lost(one, choice)}
+
+
+def _agreeing(found: Mapping[str, Sequence[str]]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Names of facts that must agree -> their labels: answer and choices, and all that have a label in common."""
+    groups: list[dict[str, Sequence[str]]] = []
+    for name in sorted(found, key=lambda one: (one not in ("answer", "choices"), one)):
+        joined = {name: found[name]}
+        for group in list(groups):
+            shared = not {*found[name]}.isdisjoint(label for labels in group.values() for label in labels)
+            if shared or (name == "choices" and "answer" in group):
+                groups.remove(group)
+                joined = group | joined
+        groups.append(joined)
+    return {
+        tuple(group): tuple(dict.fromkeys(label for labels in group.values() for label in labels)) for group in groups
+    }
+
+
+def _references(example: Example, known: set[str], said: Mapping[str, str]) -> tuple[tuple[str, ...], bool]:
+    """An example's references in another language, and whether all of them are there.
+
+    Args:
+        known: texts that were to be translated.
+        said: those that were.
+    """
+    listed = _listed(example)
+    if all(known.issuperset(_words(pieces(text, listed))) for text in example.references):
+        return tuple(_joined(pieces(text, listed), said) for text in example.references), True
+    last = example.messages[-1:]
+    answer = example.facts.get("answer") or "".join(one.text for one in last if one.role == "assistant")
+    there = answer.strip() in (text.strip() for text in example.references)
+    return ((_joined(pieces(answer.strip(), listed), said),) if there else ()), False
 
 
 def _translated_facts(example: Example) -> Iterator[str]:

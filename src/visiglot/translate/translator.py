@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from visiglot.errors import EngineError, LanguageError, Notice, TranslationError
-from visiglot.translate.engine import Engine, Output
+from visiglot.errors import LanguageError, Notice
+from visiglot.translate.engine import Engine, Output, Remembering, portions_of
 from visiglot.translate.labels import NOT_CHECKED, Checked, check_labels
-from visiglot.translate.protect import prepare
+from visiglot.translate.protect import lost, prepare
 from visiglot.translate.sentences import split_sentences
 from visiglot.translate.store import Outputs
 from visiglot.translate.texts import truth_words
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from visiglot.translate.protect import Prepared
 
 ASKED_TOGETHER = 2048
-"""Texts that an engine is given at once: what a killed process loses at most."""
+"""Texts that an engine is given at once. One that doesn't hand its outputs over as they come loses so many at most."""
 
 NO_TRANSLATION = "no translation"
 """Why a text is rejected that the engine has nothing for."""
@@ -114,12 +115,14 @@ class Cached:
 
     Args:
         work: is told what was found and what was made.
+        heard: is called after each portion.
     """
 
     def __init__(self, engine: Engine, store: Outputs, work: Work) -> None:
         self.engine = engine
         self.store = store
         self.work = work
+        self.heard: Callable[[], None] = lambda: None
         self.name, self.licence, self.identity = engine.name, engine.licence, engine.identity
 
     def check(self, source: str, targets: Sequence[str]) -> None:
@@ -128,28 +131,21 @@ class Cached:
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[Output]:
         """As the engine does, which gets the texts by length: those that are translated together then take one
-        another's time least, and are the same after a restart."""
-        outputs = self.store.find(list(dict.fromkeys(texts)), source, target)
-        missing = sorted({text for text in texts if text not in outputs}, key=lambda one: (len(one), one))
+        another's time least. Which these are doesn't depend on what was found, so that it is the same after a restart,
+        but for what an engine batches by itself. Each portion is stored when it comes."""
+        every = sorted(set(texts), key=lambda one: (len(one), one))
+        outputs = self.store.find(every, source, target)
         self.work.found += len(outputs)
-        for first in range(0, len(missing), ASKED_TOGETHER):
-            made = self._ask(missing[first : first + ASKED_TOGETHER], source, target)
-            self.work.made += len(made)
-            outputs |= self.store.add(made, source, target)
+        for first in range(0, len(every), ASKED_TOGETHER):
+            missing = [text for text in every[first : first + ASKED_TOGETHER] if text not in outputs]
+            if not missing:
+                continue
+            with closing(portions_of(self.engine, missing, source, target)) as portions:
+                for made in portions:
+                    self.work.made += len(made)
+                    outputs |= self.store.add(made, source, target)
+                    self.heard()
         return [outputs[text] for text in texts]
-
-    def _ask(self, texts: Sequence[str], source: str, target: str) -> dict[str, Output]:
-        try:
-            said = self.engine.translate(texts, source, target)
-        except EngineError as error:
-            self.store.add(error.made, source, target)
-            raise
-        if len(said) != len(texts):
-            raise TranslationError(
-                f"engine {self.engine.name} gave {len(said)} outputs for {len(texts)} texts",
-                hint="This is a mistake of the engine; use another one, or mend it if it's yours.",
-            )
-        return dict(zip(texts, said, strict=True))
 
 
 class Translator:
@@ -167,10 +163,14 @@ class Translator:
         self.cached = Cached(engine, store, self.work)
         self._back: dict[str, bool] = {}
 
-    def answers(self, shards: Sequence[Shard], ask: Callable[[Shard], Questions]) -> Generator[tuple[Shard, Answers]]:
+    def answers(
+        self, shards: Sequence[Shard], ask: Callable[[Shard], Questions], heard: Callable[[Work], None] = lambda _: None
+    ) -> Generator[tuple[Shard, Answers]]:
         """The answers for each shard, one after the other, as `pipeline.Crew` says. Raises TranslationError."""
         for shard in shards:
-            yield shard, self.answer(ask(shard))
+            questions, before = ask(shard), replace(self.work)
+            self.cached.heard = lambda before=before: heard(self.work.since(before))  # type: ignore[misc]
+            yield shard, self.answer(questions)
 
     def answer(self, questions: Questions) -> Answers:
         """Translations of whole texts and of labels. Raises TranslationError."""
@@ -187,33 +187,38 @@ class Translator:
         """
         self.work.texts += len(texts)
         self.work.characters += sum(map(len, texts))
-        prepared = {text: prepare(text, self.source) for text in dict.fromkeys(texts)}
+        remembered = self._remembered(texts, target)
+        prepared = {text: prepare(text, self.source) for text in dict.fromkeys(texts) if text not in remembered}
         outputs = self._outputs([sentence for one in prepared.values() for sentence in one.sentences], target)
-        return {text: self._judged(text, one, outputs, target) for text, one in prepared.items()}
+        known = {text: self._passed(text, one.text or "", [one], target) for text, one in remembered.items()}
+        return known | {text: self._judged(text, one, outputs, target) for text, one in prepared.items()}
 
     def labels(self, labels: Sequence[str], target: str) -> dict[str, Translated | Refused]:
         """Translations of labels that were translated back to what they were, and why the others have none.
 
-        The words for yes and no are those of the table of languages. An engine that doesn't translate back into the
-        source's language gives none but these, and a notice says so.
+        The words for yes and no are those of the table of languages, and what people have translated needs no check. An
+        engine that doesn't translate back into the source's language gives none but these, and a notice says so.
 
         Raises:
             TranslationError: the engine or the store can't go on.
         """
         self.work.texts += len(labels)
         self.work.characters += sum(map(len, labels))
-        known = truth_words(labels, self.source, target)
+        own = self.engine.name
+        remembered = self._remembered(labels, target)
+        by_people = {
+            label: Translated(one.text or "", frozenset({one.engine or own})) for label, one in remembered.items()
+        }
+        known = by_people | {
+            label: Translated(word) for label, word in truth_words(labels, self.source, target).items()
+        }
         asked = sorted({label for label in labels if label not in known})
         checked = Checked({}, dict.fromkeys(asked, NOT_CHECKED))
         if asked and self._comes_back(target):
             checked = check_labels(self.cached, asked, self.source, target)
-        own = self.engine.name
-        by_engine = {
-            label: Translated(text, frozenset({checked.engines.get(label, own)}))
-            for label, text in checked.kept.items()
-        }
+        by_engine = {label: Translated(text, checked.engines[label]) for label, text in checked.kept.items()}
         dropped = {label: Refused(label, "", why, f"{label!r}: {why}") for label, why in checked.dropped.items()}
-        return {label: Translated(text) for label, text in known.items()} | by_engine | dropped
+        return known | by_engine | dropped
 
     def _comes_back(self, target: str) -> bool:
         if target not in self._back:
@@ -226,6 +231,19 @@ class Translator:
                 text = f"{self.engine.name} can't translate from {target} to check labels: {what}"
                 warnings.warn(TranslationNotice(text), stacklevel=2)
         return self._back[target]
+
+    def _remembered(self, texts: Sequence[str], target: str) -> dict[str, Output]:
+        """What people have translated of whole texts, where nothing that must survive is lost in it."""
+        if not isinstance(self.engine, Remembering):
+            return {}
+        found = self.engine.remembered(list(dict.fromkeys(texts)), self.source, target)
+        kept = {
+            text: one
+            for text, one in found.items()
+            if one.text is not None and any(map(str.isalnum, one.text)) and not lost(text, one.text)
+        }
+        self.work.found += len(kept)
+        return kept
 
     def _outputs(self, sentences: Sequence[str], target: str) -> dict[str, Output]:
         asked = list(dict.fromkeys(sentences))
@@ -240,7 +258,10 @@ class Translator:
             lacking, one = next(pair for pair in zip(prepared.sentences, said, strict=True) if pair[1].text is None)
             why = f": {one.reason}" if one.reason else ""
             return Refused(text, "", NO_TRANSLATION, f"{self.engine.name} has none of {lacking!r}{why}")
-        whole = prepared.restore(words, target)
+        return self._passed(text, prepared.restore(words, target), said, target)
+
+    def _passed(self, text: str, whole: str, said: Sequence[Output], target: str) -> Translated | Refused:
+        """A translation, if no filter has anything against it."""
         rejection = self.filters.reject(
             text,
             whole,

@@ -70,3 +70,6 @@ def test_captions_of_another_form_are_said_with_their_place(root: Path) -> None:
 def test_every_caption_is_compared_with_all_references(scores: Scores) -> None:
     found = scores("xm3600", {"0a0": "de 0 second"}, "deu_Latn")
     assert found["caption", "chrf-sentence"].value == pytest.approx(100)
+    # two pictures, of which one is answered with a reference
+    assert found["caption", "cider-visiglot"].value > 0
+    assert found["caption", "cider-visiglot"].tokenisation != found["caption", "cider-mblip"].tokenisation

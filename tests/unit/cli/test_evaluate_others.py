@@ -98,3 +98,38 @@ def test_a_name_that_a_benchmark_lacks_is_answered_with_those_it_has(
     result = run("evaluate", tiny_model, "-b", "toy", option, value, "--dry-run")
     assert result.exit_code == 2
     assert f"no such {kind} of toy" in result.stderr
+
+
+def test_a_file_made_elsewhere_is_held_against_the_data(run: Run, toy: str, tiny_model: Path, tmp_path: Path) -> None:
+    run(
+        "evaluate",
+        tiny_model,
+        "-b",
+        "toy",
+        "-l",
+        "de",
+        "--device",
+        "cpu",
+        "--out",
+        tmp_path / "out",
+        "--only",
+        "generate",
+    )
+    theirs = tmp_path / "theirs.jsonl"
+    lines = (tmp_path / "out" / "predictions" / "toy.english.deu_Latn.jsonl").read_text(encoding="utf-8").splitlines()
+    theirs.write_text("\n".join(lines[:2]) + "\n", encoding="utf-8")
+    plain = run("evaluate", "--predictions", theirs, "--out", tmp_path / "a", "--dry-run")
+    assert plain.exit_code == 0
+    assert "--data FOLDER compares them" in plain.stderr
+    checked = run("evaluate", "--predictions", theirs, "--out", tmp_path / "a", "--data", tmp_path)
+    assert checked.exit_code == 2
+    assert "1 of 3 questions have no row: 'sun'" in checked.stderr
+    assert not (tmp_path / "a").exists()
+    limited = run("evaluate", "--predictions", theirs, "--out", tmp_path / "a", "--data", tmp_path, "--limit", 2)
+    assert limited.exit_code == 0, limited.stderr
+
+
+def test_a_language_model_is_for_scoring(run: Run, toy: str, tiny_model: Path, tmp_path: Path) -> None:
+    result = run("evaluate", tiny_model, "-b", "toy", "--only", "generate", "--lid-model", tmp_path / "lid.bin")
+    assert result.exit_code == 2
+    assert "--lid-model: --only generate scores nothing" in result.stderr

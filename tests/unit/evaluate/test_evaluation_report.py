@@ -29,7 +29,7 @@ def evaluated(benchmark: Benchmark, out: Path, **script: object) -> Path:
 def report(*folders: Path, out: Path) -> tuple[str, str]:
     for folder in folders:
         score_predictions(folder)
-    html, markdown = build_report(folders, out)
+    html, markdown, _ = build_report(folders, out)
     return html.read_text(encoding="utf-8"), markdown.read_text(encoding="utf-8")
 
 
@@ -119,16 +119,17 @@ def test_what_is_guessed_half_of_the_time_has_no_ratio_of_groups(
 
 def test_means_by_script_and_tier_and_the_worst_languages_are_there(one: tuple[str, str]) -> None:
     _, markdown = one
-    assert line(markdown, "Means by script", "| Arab |") == ["Arab", "1", "50.0 %"]
+    assert line(markdown, "Means by script", "| Arab |") == ["Arab", "1", "50.0 % (0.0–100.0)"]
     assert "Means by resource class" in markdown
-    assert len(line(markdown, "The five worst languages", "| language")) == 5
+    heads = line(markdown, "The five worst languages", "| language")
+    assert heads == ["language", "exact (interval)", "answers", "failed"]
 
 
 def test_two_folders_stand_side_by_side(toy: Benchmark, tmp_path: Path) -> None:
     good = evaluated(toy, tmp_path / "good", name="good")
     poor = evaluated(toy, tmp_path / "poor", name="poor", fingerprint="weights-2", wrong={"cat": "?", "dog": "?"})
     html, markdown = report(good, poor, out=tmp_path)
-    _, first, second = line(markdown, "exact by language", "| German")
+    _, first, second, *_ = line(markdown, "exact by language", "| German")
     assert first == "100.0 % (100.0–100.0)"
     assert second.startswith("33.3 % (")
     assert "How to make it again: good" in html
@@ -174,7 +175,7 @@ def test_a_report_leads_to_other_pages_relative_to_itself(toy: Benchmark, tmp_pa
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "a study.md").write_text("# A study\n", encoding="utf-8")
     see = {"A <study>": str(tmp_path / "docs" / "a study.md"), "Home": "https://example.org/a?b=c&d"}
-    html, markdown = build_report([folder], tmp_path / "out" / "demo", see=see)
+    html, markdown, _ = build_report([folder], tmp_path / "out" / "demo", see=see)
     page = html.read_text(encoding="utf-8")
     assert 'See also: <a href="../../docs/a%20study.md">A &lt;study&gt;</a>' in page
     assert '<a href="https://example.org/a?b=c&amp;d">Home</a>' in page

@@ -89,7 +89,7 @@ class StandIn:
 
     training = False
     device = torch.device("cpu")
-    connector = SimpleNamespace(needs_context=False)
+    connector = SimpleNamespace(needs_context=False, reads_all_turns=False)
 
     def __init__(self, llm: Any) -> None:
         self.language_model = llm

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub.errors import EntryNotFoundError
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from tests.tiny import LLM, TEXTS, VISION, build_tiny, tiny_section
 
@@ -390,3 +391,18 @@ def test_a_folder_of_the_working_directory_replaces_no_run(tmp_path: Path, monke
     assert resolve_model("mine") == str(run)
     assert Path(resolve_model("./mine")).resolve() == tmp_path / "mine"
     assert Path(resolve_model("other")).resolve() == tmp_path / "other"
+
+
+def test_padded_pictures_keep_all_of_them_within_the_mean_colour() -> None:
+    values = tiny_section("clip", "llama", "mlp").model_dump(by_alias=True)
+    values["vision"] |= {"pad": True, "image_mean": (0.5, 0.25, 0.0), "image_std": (0.5, 0.5, 0.5)}
+    processor = build(ModelSection.model_validate(values)).processor
+    pixels = processor.pixel_values([Image.new("RGB", (64, 32), "white")])[0]  # [3, 32, 32]
+    assert pixels[:, 0].abs().max() < 0.01  # the mean
+    torch.testing.assert_close(pixels[:, 16], torch.tensor([1.0, 1.5, 2.0])[:, None].expand(3, 32))
+
+
+@pytest.mark.parametrize(("first", "gap", "found"), [(True, "\n", "\n"), (True, None, ""), (False, "\n", "")])
+def test_a_gap_follows_pictures_that_stand_first(first: bool, gap: str | None, found: str) -> None:
+    built = build_tiny("clip", "llama", "mlp", image_first=first, image_gap=gap)
+    assert built.model.config.image_gap == found

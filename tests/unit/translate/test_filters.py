@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.parallel import ARTICLES, CAPTIONS
 
-from visiglot.errors import ConfigError, TranslationError, UnknownNameError
+from visiglot.errors import ConfigError, ModelError, UnknownNameError
 from visiglot.languages import all_languages
 from visiglot.translate.filters import REASONS, Filters
 
@@ -413,5 +413,5 @@ def test_every_language_has_limits_and_dense_scripts_have_small_ones() -> None:
 
 def test_a_model_that_is_missing_is_an_error_and_not_a_pass(tmp_path: Path) -> None:
     filters = Filters(lid_model=tmp_path / "none.bin")
-    with pytest.raises(TranslationError, match="there is no file"):
+    with pytest.raises(ModelError, match="there is no file"):
         filters.reject(ARTICLES[EN], ARTICLES["als_Latn"], EN, "als_Latn", finished=True, sentences=(2, 2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from tests.facts import Facts, every_fact
 
 from visiglot.config import AllocationSection, Recipe, SourceSection
 from visiglot.data.allocation import allocate, assign
+from visiglot.data.parquet_source import ParquetSource, write_examples
 from visiglot.data.planning import plan_data
 from visiglot.errors import ConfigError, DataError, TranslationError
-from visiglot.translate.jobs import SHARD, Job, picture_root, plan_recipe, plan_source
+from visiglot.translate.jobs import SHARD, Job, file_names, picture_root, plan_recipe, plan_source
 
 EN, DE, SW = "eng_Latn", "deu_Latn", "swh_Latn"
 
@@ -114,3 +116,51 @@ def test_the_root_of_pictures_is_above_all_files_of_the_source(tmp_path: Path) -
     assert picture_root(section(path=path, images=images)) == tmp_path / "coco"
     assert picture_root(section(path=path)) == tmp_path / "coco"
     assert picture_root(SourceSection(type="drawn")) == Path("/")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["set 1", "set-1"],
+        ["a", "a", "a#2"],
+        ["a#2", "a", "a"],
+        ["Coco", "coco"],
+        ["caf\u00e9", "cafe\u0301"],
+        ["...", "source", "-"],
+    ],
+)
+def test_sources_whose_names_are_alike_have_files_of_their_own(names: list[str]) -> None:
+    found = file_names(names)
+    assert len({name.casefold() for name in found}) == len(names)
+    assert found[0] == file_names(names[:1])[0]
+
+
+def test_two_sources_of_a_recipe_whose_names_differ_in_punctuation_are_both_translated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISIGLOT_CACHE", str(tmp_path / "cache"))
+    sources = [captions(tmp_path, f"{count}.jsonl", count) for count in (5, 7)]
+    for source, name in zip(sources, ("set 1", "set-1"), strict=True):
+        source["options"]["name"] = name
+    data = {"sources": sources, "languages": [EN, DE], "allocation": {"policy": "parallel"}}
+    found = plan_recipe(drawn_recipe({"data": data}))
+    assert [len(job.translated[DE]) for job in found] == [5, 7]
+    paths = [shard.path.casefold() for job in found for shard in job.shards()]
+    assert len(set(paths)) == len(paths) == 4
+
+
+def test_places_take_no_memory_for_each_language_of_a_parallel_set() -> None:
+    job = planned(every_fact((EN,), 100), EN, DE, SW)
+    assert job.translated[DE] is job.translated[SW]
+    assert job.translated[DE].tolist() == list(range(100))
+
+
+def test_a_job_knows_the_files_of_its_source(tmp_path: Path) -> None:
+    path = tmp_path / "set.parquet"
+    write_examples(path, map(every_fact((EN,), 5).__getitem__, range(5)), root=Path("/"))
+    before = planned(ParquetSource(path), DE).files  # type: ignore[arg-type]
+    assert before == planned(ParquetSource(path), DE).files  # type: ignore[arg-type]
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+    assert before != planned(ParquetSource(path), DE).files  # type: ignore[arg-type]
+    assert planned(every_fact((EN,), 5), DE).files is None

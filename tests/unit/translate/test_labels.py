@@ -13,6 +13,7 @@ from visiglot.translate.engine import Output
 from visiglot.translate.labels import (
     CHANGED,
     COPY,
+    LOST,
     NO_TRANSLATION,
     UNFINISHED,
     Checked,
@@ -117,6 +118,38 @@ def test_labels_in_their_own_language_are_themselves_and_none_cost_no_call() -> 
     assert check_labels(engine, ["dog", " "], EN, EN) == Checked({"dog": "dog"}, {})
     assert check_labels(engine, [], EN, DE) == Checked({}, {})
     assert engine.calls == []
+
+
+@dataclass
+class Blurring(Dictionary):
+    """An engine that drops points and braces, and knows "Hund" and "dog"."""
+
+    def translate(self, texts: Sequence[str], source: str, target: str) -> list[Output]:
+        self.calls.append((source, target, list(texts)))
+        words = {"dog": "Hund"} if target == DE else {"Hund": "dog"}
+        bare = ["".join(c for c in text if c not in ".{}<>/") for text in texts]
+        return [Output(words.get(text, text), engine="someone") for text in bare]
+
+
+def test_what_must_survive_in_a_label_is_never_sent_and_comes_back() -> None:
+    engine = Blurring()
+    labels = ["{dog}", "<b>dog</b>", "dog {x}"]
+    found = check_labels(engine, labels, EN, DE)
+    assert found.kept == {"{dog}": "{dog}", "<b>dog</b>": "<b>Hund</b>", "dog {x}": "Hund {x}"}
+    assert engine.calls == [(EN, DE, ["dog"]), (DE, EN, ["Hund"])]
+    nobody, someone = frozenset[str](), frozenset({"someone"})
+    assert found.engines == {"{dog}": nobody, "<b>dog</b>": someone, "dog {x}": someone}
+    assert check_labels(Blurring(), ["{dog}"], EN, ZH).kept == {"{dog}": "{dog}"}, "no word was copied"
+
+
+def test_another_number_is_another_label() -> None:
+    assert check_labels(Blurring(), ["3.5 km"], EN, DE).dropped == {"3.5 km": LOST}
+
+    class Back(Blurring):
+        def translate(self, texts: Sequence[str], source: str, target: str) -> list[Output]:
+            return [Output("3,5 km" if target == DE else "35 km") for _ in texts]
+
+    assert check_labels(Back(), ["3.5 km"], EN, DE).dropped == {"3.5 km": CHANGED}
 
 
 def test_an_engine_that_loses_outputs_is_refused_and_nothing_shifts() -> None:

@@ -274,6 +274,17 @@ def test_texts_are_the_same_but_for_composition_and_white_space(tmp_path: Path) 
     assert said(engine, "cafe\u0301 au lait", "Caf\u00e9 au lait") == ["Milch\u00adkaffee\u00a0\u00bb", None]
 
 
+def test_lines_are_kept_where_the_text_that_is_asked_for_has_them(tmp_path: Path) -> None:
+    engine = build(
+        write(tmp_path / "m.tsv", 'en\tde\n"A dog.\nIt runs."\t"Ein Hund. \r\nEr rennt."\nIn one.\t"In\neiner."\n')
+    )
+    assert said(engine, "A dog.\nIt runs.", "A dog. It runs.", "In one.") == [
+        "Ein Hund.\nEr rennt.",
+        "Ein Hund. Er rennt.",
+        "In einer.",
+    ]
+
+
 def test_outputs_keep_the_order_and_repeated_texts_are_answered_each_time(tmx: Path) -> None:
     engine = build(tmx)
     assert said(engine, "no", "The colour.", "no", "The color.") == [None, "Die Farbe.", None, "Die Farbe."]
@@ -385,6 +396,24 @@ def test_identity_follows_the_file_and_the_other_engine(tmx: Path, upper: Upper)
         build(tmx, name="house").identity,
     }
     assert len(identities) == 4
+
+
+def test_an_engine_that_was_renamed_signs_with_its_new_name(tmx: Path, upper: Upper) -> None:
+    first = build(tmx, engine="tests-upper")
+    assert first.translate(["a"], ENGLISH, GERMAN)[0].engine == "tests/upper"
+    upper.name = "tests/renamed"  # type: ignore[misc]
+    second = build(tmx, engine="tests-upper")
+    assert second.identity != first.identity, "its outputs are kept apart"
+    assert second.translate(["a"], ENGLISH, GERMAN)[0].engine == "tests/renamed"
+    assert upper.asked == ["a"], "and nothing is translated anew"
+
+
+def test_trouble_of_the_other_engine_that_may_pass_isn_t_kept(tmx: Path, upper: Upper, monkeypatch: Any) -> None:
+    with monkeypatch.context() as patch:
+        busy = Output(None, reason="busy", passing=True)
+        patch.setattr(upper, "translate", lambda texts, *_: [busy] * len(texts))
+        assert said(build(tmx, engine="tests-upper"), "a") == [None]
+    assert said(build(tmx, engine="tests-upper"), "a") == ["A"]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from visiglot import endpoint
 from visiglot.data.source import factory_problems
 from visiglot.endpoint import Pace, Reply, backoff, pause_asked
 from visiglot.errors import ConfigError, EngineError, LanguageError
-from visiglot.translate.engine import ENGINES, Engine, Output
+from visiglot.translate.engine import ENGINES, Engine, Output, portions_of
 from visiglot.translate.engines.answers import output_of
 
 KEY = "sk-very/secret-0123456789"
@@ -349,6 +349,57 @@ def test_an_error_about_one_text_costs_that_text(server: StandIn) -> None:
     assert outputs[1] == Output(None, finished=False, reason="status 400: filtered")
 
 
+def test_answers_are_handed_over_as_they_come(server: StandIn) -> None:
+    held = threading.Event()
+
+    def answer(body: dict[str, Any], _: int) -> tuple[int, dict[str, str], bytes]:
+        if text_in(body) == "b":
+            assert held.wait(20)
+        return 200, {}, chat(f"<{text_in(body)}>")
+
+    server.answer = answer
+    portions = portions_of(build(server, concurrent=2), ["a", "b", "c"], "eng_Latn", "deu_Latn")
+    made: dict[str, Output] = {}
+    while len(made) < 2:
+        made |= next(portions)
+    assert made == {"a": Output("<a>"), "c": Output("<c>")}
+    held.set()
+    assert dict(next(portions)) == {"b": Output("<b>")}
+    assert list(portions) == []
+
+
+def test_an_interrupt_waits_for_what_is_in_flight_and_asks_no_more(server: StandIn, monkeypatch: Any) -> None:
+    def interrupted(_: Any) -> Any:
+        while len(server.bodies) < 2:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("visiglot.translate.engines.openai._ready", interrupted)
+    asked = threading.Event()
+
+    def answer(body: dict[str, Any], _: int) -> tuple[int, dict[str, str], bytes]:
+        asked.wait(0.3)
+        return 200, {}, chat(f"<{text_in(body)}>")
+
+    server.answer = answer
+    portions = portions_of(build(server, concurrent=2), [f"text {n}" for n in range(50)], "eng_Latn", "deu_Latn")
+    made = next(portions)
+    assert set(made) == {text_in(body) for body in server.bodies}
+    with pytest.raises(KeyboardInterrupt):
+        next(portions)
+    assert 2 <= len(server.bodies) <= 4
+
+
+def test_one_who_wants_no_more_ends_the_requests(server: StandIn) -> None:
+    portions = portions_of(build(server, concurrent=1), [f"text {n}" for n in range(500)], "eng_Latn", "deu_Latn")
+    next(portions)
+    portions.close()
+    count = len(server.bodies)
+    assert count < 500
+    time.sleep(0.1)
+    assert len(server.bodies) == count
+
+
 # --- limits ----------------------------------------------------------------------------------------------------------
 
 
@@ -410,7 +461,9 @@ def test_a_refusal_has_no_translation_and_says_so(server: StandIn) -> None:
 
 @pytest.mark.parametrize("finish", ["content_filter", "tool_calls", None])
 def test_an_answer_that_ended_otherwise_isn_t_used(finish: str | None) -> None:
-    assert read("Ein Hund.", finish=finish).text is None
+    output = read("Ein Hund.", finish=finish)
+    assert output.text is None
+    assert output.passing, "it may be well the next time"
 
 
 @pytest.mark.parametrize("content", [None, "", " \n", '""', "« »"])
@@ -418,6 +471,20 @@ def test_an_empty_answer_is_no_translation(content: str | None) -> None:
     output = read(content)
     assert (output.text, output.finished) == (None, False)
     assert output.reason == "its answer is empty"
+    assert output.passing
+
+
+def test_what_a_model_always_says_doesn_t_pass() -> None:
+    for answer in (read("Here is the translation: Ein Hund."), read("Ein Hu", finish="length"), read("Ein Hund.")):
+        assert not answer.passing
+    assert not output_of(Reply(None, "I won't.", "stop"), "A dog.", "deu_Latn").passing
+
+
+@pytest.mark.parametrize("finish", ["stop", "length"])
+def test_half_a_character_is_no_translation(server: StandIn, finish: str) -> None:
+    server.answer = lambda *_: (200, {}, chat("Ein Hund \ud83d", finish))
+    (output,) = german(build(server), "A dog.")
+    assert output == Output(None, finished=False, reason="there is half a character in it: 'Ein Hund \\ud83d'")
 
 
 @pytest.mark.parametrize(

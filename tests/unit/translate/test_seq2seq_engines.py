@@ -15,8 +15,8 @@ from visiglot.data.source import factory_problems
 from visiglot.errors import LanguageError, TranslationError
 from visiglot.translate.engine import Engine
 from visiglot.translate.engines.codes import mark_of
-from visiglot.translate.engines.ct2 import ctranslate2_engine
-from visiglot.translate.engines.seq2seq import MARGIN, Limits, bound_of, plan
+from visiglot.translate.engines.ct2 import AHEAD, ctranslate2_engine
+from visiglot.translate.engines.seq2seq import MARGIN, NO_REPEAT, Limits, bound_of, plan
 from visiglot.translate.engines.stock import transformers_engine
 
 SOURCE, TARGET = "eng_Latn", "swh_Latn"
@@ -105,6 +105,29 @@ def test_batches_say_what_each_text_alone_does(name: str, family: str, models: d
     together = built.translate(sentences, SOURCE, TARGET)
     assert together == [built.translate([one], SOURCE, TARGET)[0] for one in sentences]
     assert all(output.text is not None for output in together)
+
+
+@pytest.mark.parametrize("name", ENGINE_NAMES)
+def test_batches_are_handed_over_as_they_come(name: str, models: dict[str, Path], monkeypatch: Any) -> None:
+    built = engine(name, models["nllb"], batch_tokens=40, threads=1)
+    given = 0
+    stock = built._asked if name == "ctranslate2" else built._generate
+
+    def counted(batch: Any) -> Any:
+        nonlocal given
+        given += 1
+        return stock(batch)
+
+    monkeypatch.setattr(built, "_asked" if name == "ctranslate2" else "_generate", counted)
+    sentences = texts(20, seed=2)
+    portions = built.portions(sentences, SOURCE, TARGET)
+    made, handed = {}, 0
+    for some in portions:
+        made |= some
+        handed += 1
+        assert given <= handed + AHEAD, "more would be lost"
+    assert handed > 5
+    assert [made[text] for text in sentences] == built.translate(sentences, SOURCE, TARGET)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -292,6 +315,11 @@ def test_a_model_is_converted_once_and_its_identity_is_its_content(
     assert engine("ctranslate2", copy).identity == first.identity
     assert engine("ctranslate2", models["nllb"], beams=2).identity != first.identity
     assert engine("ctranslate2", models["nllb"], compute="int8").identity != first.identity
+    facts = json.loads(first.identity)
+    assert (facts["margin"], facts["no_repeat"]) == (MARGIN, NO_REPEAT)
+    with monkeypatch.context() as patch:
+        patch.setattr("ctranslate2.__version__", "0.0")
+        assert engine("ctranslate2", models["nllb"]).identity != first.identity
     other = write_model("nllb", tmp_path / "other", seed=1)
     assert engine("ctranslate2", other).identity != first.identity
     monkeypatch.setattr(TransformersConverter, "convert", lambda *_, **__: pytest.fail("converted again"))

@@ -107,6 +107,74 @@ def test_words_are(text: str) -> None:
     assert has_words(text)
 
 
+LATE = "Because the cab is late today."
+
+
+def test_an_answer_of_any_length_is_one_with_its_choices() -> None:
+    facts = {"question": "Why?", "answer": LATE, "choices": f"{LATE}\nIt is on time."}
+    one = example("Why?", LATE, facts=facts)
+    assert texts_of(one).groups == {("answer", "choices"): (LATE, "It is on time.")}
+    assert LATE not in texts_of(one).whole
+    new = into_german(one, without=(LATE,))
+    assert (new.facts["answer"], words(new)[1]) == (LATE, LATE)
+    assert new.facts["answer.language"] == new.facts["choices.language"] == "eng_Latn"
+    assert "question.language" not in new.facts
+
+
+def test_whatever_has_a_label_in_common_stays_with_it() -> None:
+    facts = {"label": "dog", "answer": "dog", "choices": "dog\ncat", "caption": "dog", "note": "A dog runs."}
+    new = into_german(example("", "dog", facts=facts), without=("cat",))
+    assert {name for name in facts if f"{name}.language" in new.facts} == {"label", "answer", "choices", "caption"}
+    assert all(new.facts[name] == facts[name] for name in ("label", "answer", "choices", "caption"))
+    assert new.facts["note"] == "de:A dog runs."
+    assert words(new)[1] == "dog"
+    assert set(texts_of(example("", "dog", facts=facts)).groups) == {("answer", "choices", "label")}
+
+
+@pytest.mark.parametrize("answer", ["Red.", "red", "RED"])
+def test_an_answer_is_the_choice_that_it_is_but_for_capitals_and_punctuation(answer: str) -> None:
+    one = example("Which?", answer, facts={"question": "Which?", "answer": answer, "choices": "Red\nBlue"})
+    assert texts_of(one).labels == ("Red", "Blue")
+    new = into_german(one)
+    assert (new.facts["answer"], words(new)[1]) == ("de:Red", "de:Red")
+    assert new.facts["answer"] in new.facts["choices"].splitlines()
+    kept = into_german(one, without=("Blue",))
+    assert (kept.facts["answer"], words(kept)[1], kept.facts["answer.language"]) == (answer, answer, "eng_Latn")
+
+
+def test_an_answer_is_no_choice_of_another_number() -> None:
+    one = example("How far?", "35 km", facts={"question": "How far?", "answer": "35 km", "choices": "3.5 km\n1 km"})
+    assert into_german(one).facts["answer"] == "de:35 km"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("Which side? (A) left (B) right", "de:Which side? (A) de:left (B) de:right"),
+        ("Which side? A. left, B. right.", "de:Which side? A. de:left, B. de:right."),
+        ("Look here.\nIs it a) left b) right?\nTell me.", "de:Look here.\nIs it a) de:left b) de:right?\nde:Tell me."),
+    ],
+)
+def test_choices_within_a_line_are_one_text_each_and_so_is_the_answer(asked: str, said: str) -> None:
+    one = example(asked, "Left", facts={"question": asked, "answer": "left"})
+    assert texts_of(one).labels == ()
+    new = into_german(one)
+    assert words(new) == [said, "de:left"]
+    assert (new.facts["question"], new.facts["answer"]) == (said, "de:left")
+
+
+def test_a_persons_initials_are_no_choices() -> None:
+    assert [piece.words for piece in pieces("A photo by A. B. Smith")] == ["A photo by A. B. Smith"]
+
+
+def test_a_short_answer_of_a_conversation_is_a_turn_as_any_other() -> None:
+    for task in ("conversation", "instruction"):
+        one = example("Sit down.", "ok then", facts={"question": "Sit down.", "answer": "ok then"}, task=task)
+        assert (texts_of(one).labels, texts_of(one).whole) == ((), ("Sit down.", "ok then"))
+        assert words(into_german(one)) == ["de:Sit down.", "de:ok then"]
+    assert texts_of(replace(one, task="vqa")).labels == ("ok then",)
+
+
 def test_codes_classes_and_what_is_in_a_language_of_its_own_stay() -> None:
     facts = {"label": "entailment", "premise": "a dog", "hypothesis": "an animal"}
     assert into_german(example("x y", "yes", facts=facts, task="entailment")).facts["label"] == "entailment"
@@ -143,15 +211,35 @@ def test_spaces_around_words_stay() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["", "a\n", "A. x y\nB. z w\n\nend", "1) one two\n2) three\n", "(a) dog\r\n(b) cat"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a\n",
+        "A. x y\nB. z w\n\nend",
+        "1) one two\n2) three\n",
+        "(a) dog\r\n(b) cat",
+        "Which? (A) a dog, (B) a cat. \nend",
+        "A. x y B. z w",
+        " a) b) c) ",
+    ],
+)
 def test_pieces_joined_are_the_text(text: str) -> None:
     assert "".join(piece.before + piece.words + piece.after for piece in pieces(text)) == text
 
 
-def test_references_that_were_not_translated_are_left_out() -> None:
+def test_references_are_all_there_or_the_answer_alone_and_say_so() -> None:
     facts = {"question": "What is it?", "answer": "net"}
-    one = example("What is it?", "net", facts=facts, references=("net", "mesh", "net", "12"))
-    assert into_german(one).references == ("de:net", "de:net", "12")
+    whole = into_german(example("What is it?", "net", facts=facts, references=("net", "net", "12")))
+    assert whole.references == ("de:net", "de:net", "12")
+    assert "source.references" not in whole.facts
+    part = into_german(example("What is it?", "net", facts=facts, references=("net", "mesh", "net", "12")))
+    assert part.references == ("de:net",), "not three of four"
+    assert part.facts["source.references"] == "net\nmesh\nnet\n12"
+    stays = into_german(example("What is it?", "net", facts=facts, references=("net", "mesh")), without=("net",))
+    assert (stays.references, stays.facts["answer.language"]) == (("net",), "eng_Latn")
+    other = into_german(example("What is it?", "net", facts=facts, references=("mesh",)))
+    assert other.references == ()
 
 
 def test_yes_and_no_are_the_tables_words() -> None:

@@ -23,6 +23,10 @@ PIVOT = "||"
 """Stands between the English question and the answer. It is ASCII, since a line break is a space to some tokenizers."""
 
 
+NEEDS = ("question", "answer")
+"""Facts that must be in an example's own language: between English and English there is nothing to learn."""
+
+
 def pivot_target(question: str, answer: str) -> str:
     """An English question and an answer as EP-VQA's target, which `parse_pivot` takes apart again.
 
@@ -65,7 +69,7 @@ def translated(desk: Desk, *originals: str) -> dict[str, Indices]:
     Raises:
         DataError: a fact is missing, or everything is English.
     """
-    languages = desk.languages(("question", "answer"), lambda code: code != ENGLISH and desk.has_prompts(code))
+    languages = desk.languages(NEEDS, lambda code: code != ENGLISH and desk.has_prompts(code))
     for indices in list(languages.values())[:1]:
         for name in originals:
             original(desk, desk.source[int(indices[0])], name)
@@ -78,6 +82,11 @@ class Pivot:
 
     desk: Desk
     by_language: Mapping[str, Indices]
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Reason -> examples that the task can't be set for."""
+        return self.desk.left_out
 
     def write(self, index: int) -> Example:
         example, place = self.desk.read(index)
@@ -94,6 +103,11 @@ class Bilingual:
 
     desk: Desk
     translations: Mapping[str, Indices]
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Reason -> examples that the task can't be set for."""
+        return self.desk.left_out
 
     @cached_property
     def halves(self) -> Halves:
@@ -147,12 +161,12 @@ class Bilingual:
 @TASKS.register("ep-vqa")
 def ep_vqa(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
     """LRM-LLaVA's EP-VQA: the question is turned into English first, then answered in its own language."""
-    desk = Desk(source, "ep-vqa", seed, prompts, choice)
+    desk = Desk(source, "ep-vqa", seed, prompts, choice, NEEDS)
     return Pivot(desk, translated(desk, "question"))
 
 
 @TASKS.register("bvqa")
 def bvqa(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
     """LRM-LLaVA's BVQA: question in one language, answer in another, one of them English."""
-    desk = Desk(source, "bvqa", seed, prompts, choice)
+    desk = Desk(source, "bvqa", seed, prompts, choice, NEEDS)
     return Bilingual(desk, translated(desk, "question", "answer"))

@@ -101,6 +101,11 @@ class Decision:
     negatives: Negatives
     asked: Mapping[str, Indices]
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Reason -> examples that the task can't be set for."""
+        return self.bench.desk.left_out
+
     @cached_property
     def by_language(self) -> Mapping[str, Indices]:
         return self.bench.by_answer(self.asked)
@@ -138,6 +143,11 @@ class Judgement:
     asked: Mapping[str, Indices]
     pictures: int
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Reason -> examples that the task can't be set for."""
+        return self.bench.desk.left_out
+
     @cached_property
     def by_language(self) -> Mapping[str, Indices]:
         return self.bench.by_answer(self.asked)
@@ -149,7 +159,7 @@ class Judgement:
             raise desk.error(example, f"is in {place.language}, which has no words for yes and no")
         if len(example.images) != self.pictures:
             raise desk.error(example, f"has {len(example.images)} pictures, the task is about {self.pictures}")
-        said = normal_form(desk.fact(example, "answer"))
+        said = normal_form(desk.text(example, "answer"))
         own = find_language(example.language).literals
         yes = said in TRUE or said == normal_form(own.get("yes", "yes"))
         if not yes and said not in FALSE and said != normal_form(own.get("no", "no")):
@@ -174,7 +184,7 @@ def matching(
     `negatives` is a folder that `visiglot data mine` made for this source; `random_share` of the wrong captions are
     random all the same, or all where there is no folder.
     """
-    bench = Bench(Desk(source, "matching", seed, prompts, choice), answers, form)
+    bench = Bench(Desk(source, "matching", seed, prompts, choice, own=("caption",)), answers, form)
     hard = None if negatives is None else open_ranked(Path(negatives).expanduser(), source)
     languages = bench.languages("caption")
     return Decision(bench, Negatives(bench.desk, "caption", hard=hard, random_share=random_share), languages)
@@ -191,7 +201,7 @@ def imagenet_decide(
     form: AnswerForm = "word",
 ) -> Task:
     """Whether a name is that of what is shown; a wrong one is that of another class and differs from the right one."""
-    bench = Bench(Desk(source, "imagenet-decide", seed, prompts, choice), answers, form)
+    bench = Bench(Desk(source, "imagenet-decide", seed, prompts, choice, own=("label",)), answers, form)
     return Decision(bench, Negatives(bench.desk, "label", same=("class",)), bench.languages("label"))
 
 
@@ -206,5 +216,5 @@ def nlvr2(
     form: AnswerForm = "word",
 ) -> Task:
     """Whether a statement is true of two pictures."""
-    bench = Bench(Desk(source, "nlvr2", seed, prompts, choice), answers, form)
+    bench = Bench(Desk(source, "nlvr2", seed, prompts, choice, own=("statement",)), answers, form)
     return Judgement(bench, bench.languages("statement", "answer"), pictures=2)

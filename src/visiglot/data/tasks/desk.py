@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from visiglot.data.source import Indices, Source
+import numpy as np
+
+from visiglot.data.source import ByFact, Indices, Source
 from visiglot.data.tasks.choice import ChoiceName, Place, Places, key_of, pick
 from visiglot.data.tasks.templates import PromptSet, Templates, fill_prompt, load_templates
 from visiglot.errors import DataError
@@ -24,6 +26,8 @@ class Desk:
         seed: of all that is chosen.
         prompts: in English, in the question's language itself (languages without such words are left out), or both.
         choice: of templates.
+        own: facts that must be in an example's own language. Examples are left out in which one stayed in another, as
+            far as the source is a `ByFact`.
     """
 
     source: Source
@@ -31,14 +35,38 @@ class Desk:
     seed: int
     prompts: PromptSet = "english"
     choice: ChoiceName = "rotation"
+    own: tuple[str, ...] = ()
 
     @property
     def words(self) -> Templates:
         return load_templates()[self.task]
 
+    @property
+    def by_language(self) -> Mapping[str, Indices]:
+        """The source's, without what is left out."""
+        return self._selected[0]
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Reason -> examples that the task can't be set for."""
+        return self._selected[1]
+
+    @cached_property
+    def _selected(self) -> tuple[Mapping[str, Indices], Mapping[str, int]]:
+        found = self.source.by_language
+        left_out: dict[str, int] = {}
+        if isinstance(self.source, ByFact):
+            for name in self.own:
+                said, before = self.source.by_language_of(name), _total(found)
+                if said is not self.source.by_language:
+                    found = {code: own[np.isin(own, said.get(code, own[:0]))] for code, own in found.items()}
+                if count := before - _total(found):
+                    left_out[f"the {name} stayed in another language"] = count
+        return found, left_out
+
     @cached_property
     def places(self) -> Places:
-        return Places(self.source.by_language)
+        return Places(self.by_language)
 
     def has_prompts(self, code: str) -> bool:
         """Whether there are prompts for a question in a language."""
@@ -63,13 +91,13 @@ class Desk:
         Args:
             needs: facts that each example must have; the first one is looked at.
             usable: whether the task can be set in a language; default: whether there are prompts.
-            within: the examples by language; default: the source's.
+            within: the examples by language; default: the desk's.
 
         Raises:
             DataError: a fact is missing, or no language is left.
         """
         usable = usable or self.has_prompts
-        within = self.source.by_language if within is None else within
+        within = self.by_language if within is None else within
         found = {code: indices for code, indices in within.items() if len(indices)}
         left = {code: indices for code, indices in found.items() if usable(code)}
         if found and not left:
@@ -77,21 +105,30 @@ class Desk:
                 f"{self.source.name}: task {self.task} can't be set in {', '.join(found)}, which is all there is",
                 hint="docs/data.md says which languages each task has words for, and which tasks need translations.",
             )
+        if self.left_out and not found:
+            said = ", ".join(f"{count:,}: {reason}" for reason, count in self.left_out.items())
+            raise DataError(
+                f"{self.source.name}: task {self.task} can't be set for any example ({said})",
+                hint="Translate the source with --labels reject, or take a task that asks in another language, as vqa "
+                "and imagenet-name do.",
+            )
         for indices in list(left.values())[:1]:
             example = self.source[int(indices[0])]
             for name in needs:
-                self.fact(example, name)
+                (self.fact if name in self.own else self.text)(example, name)
         return left
 
     def read(self, index: int) -> tuple[Example, Place]:
         """The source's example `index` and its place.
 
         Raises:
-            DataError: it isn't among those of the languages that were asked for.
+            DataError: it isn't among those of the languages that were asked for, or a fact is in another language.
         """
         example = self.source[index]
         place = self.places.find(example.language, index)
         if place is None:
+            for name in self.own:
+                self.fact(example, name)
             raise self.error(example, f"is in {example.language}, which the source wasn't opened for")
         return example, place
 
@@ -157,3 +194,7 @@ class Desk:
             f"{self.source.name}, example {example.id}, task {self.task}: {what}",
             hint="Take another task or another source; docs/data.md lists the facts that each task needs.",
         )
+
+
+def _total(by_language: Mapping[str, Indices]) -> int:
+    return sum(map(len, by_language.values()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from visiglot.data.source import ByFact, Indices, Source
@@ -18,13 +18,18 @@ from visiglot.types import Example
 class FactTask:
     """A prompt with the facts in `given`, answered by the fact `asked`.
 
-    The answer's language is the one that counts and is named, where the facts are in several.
+    The answer's language is the one that counts and is named, where the facts are in several. Examples whose answer is
+    in a language that the source wasn't opened for are left out.
+
+    Args:
+        left_out: reason -> examples that the task can't be set for.
     """
 
     desk: Desk
     by_language: Mapping[str, Indices]
     given: tuple[str, ...]
     asked: str
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def _places(self) -> Places:
@@ -52,6 +57,11 @@ class Rationale:
     desk: Desk
     by_language: Mapping[str, Indices]
 
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """Reason -> examples that the task can't be set for."""
+        return self.desk.left_out
+
     def write(self, index: int) -> Example:
         example, place = self.desk.read(index)
         templates = self.desk.templates(example, place.language)
@@ -72,14 +82,17 @@ class Rationale:
 def fact_task(desk: Desk, given: Sequence[str], asked: str) -> Task:
     """The task; in a source that is a `ByFact` the facts of an example may be in several languages."""
     if not isinstance(desk.source, ByFact):
-        return FactTask(desk, desk.languages((*given, asked)), tuple(given), asked)
+        needs = (*given, asked)
+        return FactTask(desk, replace(desk, own=needs).languages(needs), tuple(given), asked)
     by_answer = desk.source.by_language_of(asked)
     found = desk.languages((), within=by_answer)
     for indices in list(found.values())[:1]:
         example = desk.source[int(indices[0])]
         for name in (*given, asked):
             desk.text(example, name)
-    return FactTask(desk, found, tuple(given), asked)
+    own, answers = (sum(map(len, some.values())) for some in (desk.source.by_language, by_answer))
+    left_out = {f"the {asked} is in a language that isn't asked for": own - answers} if own > answers else {}
+    return FactTask(desk, found, tuple(given), asked, left_out)
 
 
 @TASKS.register("caption")
@@ -109,8 +122,9 @@ def explanation(*, source: Source, seed: int, prompts: PromptSet = "english", ch
 @TASKS.register("rationale")
 def rationale(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
     """A question, answered with the reason, in as many forms as there are of either."""
-    desk = Desk(source, "rationale", seed, prompts, choice)
-    return Rationale(desk, desk.languages(("question", "answer", "rationale")))
+    needs = ("question", "answer", "rationale")
+    desk = Desk(source, "rationale", seed, prompts, choice, own=needs)
+    return Rationale(desk, desk.languages(needs))
 
 
 @TASKS.register("imagenet-name")

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from visiglot.data.source import Indices, Source, factory_problems
+from visiglot.data.source import Indices, LeavesOut, Source, factory_problems
 from visiglot.errors import ConfigError
 from visiglot.registry import Registry
 from visiglot.types import Example
 
 
 class Task(Protocol):
-    """A task at work on a source."""
+    """A task at work on a source. One that can't be set for some examples is a `LeavesOut`."""
 
     @property
     def by_language(self) -> Mapping[str, Indices]:
@@ -79,6 +79,8 @@ class TaskSource:
         self.name = f"{source.name}/{task_name}"
         self.task = TASKS.get(task_name)(source=source, seed=seed, **options)
         self.by_language: Mapping[str, Indices] = self.task.by_language
+        both = [one.left_out for one in (source, self.task) if isinstance(one, LeavesOut)]
+        self.left_out = {reason: count for counts in both for reason, count in counts.items()}
 
     def __len__(self) -> int:
         return len(self.source)

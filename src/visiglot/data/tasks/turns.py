@@ -63,7 +63,7 @@ def conversation(*, source: Source, seed: int) -> Task:
 @TASKS.register("detail")
 def detail(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
     """A long caption after the source's own instruction; `prompts` and `choice` are for examples without one."""
-    desk = Desk(source, "detail", seed, prompts, choice)
+    desk = Desk(source, "detail", seed, prompts, choice, own=("caption",))
     first = next((source[int(indices[0])] for indices in source.by_language.values() if len(indices)), None)
     own = first is not None and instructs(first)
     languages = source.by_language if own else desk.languages(("caption",))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -42,6 +43,21 @@ class Measure(Protocol):
     def __call__(self, rows: Sequence[Prediction], language: str) -> Statistics: ...
 
 
+@dataclass(frozen=True, slots=True)
+class ScoreSettings:
+    """What the user says of how answers are scored.
+
+    Args:
+        lid_model: a fastText model of languages; None: py3langid.
+    """
+
+    lid_model: Path | None = None
+
+
+DEFAULTS = ScoreSettings()
+"""Where the user says nothing."""
+
+
 @dataclass(frozen=True)
 class Metric:
     """A row of the table.
@@ -56,6 +72,7 @@ class Metric:
         percent: values are shares between 0 and 1 and are written as percentages.
         maximum: the best possible value, the right end of bars; None: open.
         higher_is_better: false for error rates.
+        configure: makes this metric follow settings; None: it knows none.
     """
 
     name: str
@@ -66,10 +83,32 @@ class Metric:
     percent: bool = True
     maximum: float | None = 1.0
     higher_is_better: bool = True
+    configure: Callable[[ScoreSettings], Metric] | None = None
+
+    def under(self, settings: ScoreSettings) -> Metric:
+        """This metric as `settings` want it."""
+        return self if self.configure is None else self.configure(settings)
 
 
 METRICS: Registry[Metric] = Registry(
-    "metric", modules=("visiglot.evaluate.metrics.exact", "visiglot.evaluate.metrics.chrf")
+    "metric",
+    modules=(
+        "visiglot.evaluate.metrics.exact",
+        "visiglot.evaluate.metrics.chrf",
+        "visiglot.evaluate.metrics.corpus",
+        "visiglot.evaluate.metrics.captions",
+        "visiglot.evaluate.metrics.vqa",
+        "visiglot.evaluate.metrics.gqa",
+        "visiglot.evaluate.metrics.relaxed",
+        "visiglot.evaluate.metrics.normal",
+        "visiglot.evaluate.metrics.choice",
+        "visiglot.evaluate.metrics.folded",
+        "visiglot.evaluate.metrics.m4u",
+        "visiglot.evaluate.metrics.likelihood",
+        "visiglot.evaluate.metrics.pope",
+        "visiglot.evaluate.metrics.chair",
+        "visiglot.evaluate.metrics.fidelity",
+    ),
 )
 
 

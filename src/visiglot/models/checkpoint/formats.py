@@ -77,6 +77,7 @@ FORMATS: Registry[Format] = Registry(
         "visiglot.models.checkpoint.visiglot",
         "visiglot.models.checkpoint.blip2",
         "visiglot.models.checkpoint.llava",
+        "visiglot.models.checkpoint.parrot",
     ),
 )
 

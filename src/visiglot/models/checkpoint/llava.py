@@ -131,7 +131,7 @@ def _template(where: str, tokenizer: Any, image_token: str, default: str) -> str
     written = written.removeprefix(tokenizer.bos_token or "").strip()
     for name in template_names():
         template = load_template(name)
-        before, after = template.before["user"], template.after["user"] + template.before["assistant"]
+        before, after = template.start + template.before["user"], template.after["user"] + template.before["assistant"]
         if written in (f"{before}{image_token}{gap}What?{after}".strip() for gap in ("\n", "")):
             return name
     raise PromptError(

@@ -1,4 +1,4 @@
-"""What stock BLIP-2 and LLaVA checkpoints call the tensors of a `VisionLanguageModel`, in both directions."""
+"""What stock BLIP-2 and LLaVA checkpoints and Parrot's release call the tensors of a `VisionLanguageModel`, both ways."""
 
 from __future__ import annotations
 
@@ -47,3 +47,15 @@ LLAVA = Naming(
 )
 """`LlavaForConditionalGeneration` as its files have it; in memory transformers 5 puts `model.` before the parts and
 takes `model.` out of the causal LLM's own names."""
+
+PARROT = Naming(
+    (
+        ("model.vision_tower.vision_tower.vision_model.", "vision.model."),
+        ("model.mm_projector.", "connector.inner.projection."),
+        ("model.moe_model.gate.", "connector.experts.router."),
+        ("model.moe_model.experts.", "connector.experts.each."),
+        ("model.", "language_model.model."),
+        ("lm_head.", "language_model.lm_head."),
+    )
+)
+"""`ParrotQwen2ForCausalLM` of github.com/AIDC-AI/Parrot, whose parts hang on its LLM."""

@@ -60,7 +60,7 @@ def load_tokenizer(where: str) -> Any:
     Raises:
         CheckpointError: there is none, or it can't be read.
     """
-    with reading(f"{where}: its tokenizer"):
+    with reading(f"{where}: its tokenizer"), _without_its_table():
         file = fetch(where, "tokenizer.json")
         try:
             tokenizer = AutoTokenizer.from_pretrained(where)

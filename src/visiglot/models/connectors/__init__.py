@@ -26,8 +26,13 @@ class Connector(nn.Module, ABC):
         text_width: D.
     """
 
-    needs_context: ClassVar[bool] = False
+    needs_context: bool = False
     """Whether the image tokens depend on the prompt. If so, `forward` gets a context and answers one entry a slot."""
+    reads_all_turns: bool = False
+    """Whether such a context goes on behind the row's first answer, see `VisionLanguageModel.prompts_of`."""
+    can_bypass: ClassVar[tuple[str, ...]] = ()
+    """Modules below it that a stage may leave out (`train: bypassed`): it has an option `bypassed`, and `bypass`."""
+    bypassed: bool = False
 
     def __init__(self, vision_width: int, text_width: int) -> None:
         super().__init__()
@@ -37,6 +42,14 @@ class Connector(nn.Module, ABC):
     @property
     def memory(self) -> PhraseMemory | None:
         """The memory that a picture's first tokens come from; most connectors have none."""
+        return None
+
+    def bypass(self, bypassed: bool) -> None:
+        """Leave out what `can_bypass` names, or take it in again; for connectors that name something."""
+        assert self.can_bypass or not bypassed, f"{type(self).__name__} has nothing to bypass"
+
+    def routing(self, features: VisionFeatures, context: TextContext) -> Tensor | None:
+        """The weight of each expert for each slot [S, E], which sum to one; None for a connector without experts."""
         return None
 
     @abstractmethod
@@ -53,6 +66,7 @@ CONNECTORS: Registry[type[Connector]] = Registry(
     modules=(
         "visiglot.models.connectors.linear",
         "visiglot.models.connectors.mlp",
+        "visiglot.models.connectors.parrot",
         "visiglot.models.connectors.qformer",
     ),
 )

@@ -19,7 +19,7 @@ from visiglot.models.runs import resolve_model
 
 SAMPLED = 2**14
 """Words whose scale stands for that of all: a copy of all would be as large as a tenth of some models."""
-UNSEEN = {"heads", "keep_prefix", "normalise"}
+UNSEEN = {"heads", "keep_prefix", "normalise", "inner", "residual", "alpha", "top_k"}
 """Options of connectors that change what the same tensors compute."""
 
 
@@ -99,7 +99,11 @@ def _left_out(where: str) -> list[str]:
 
 
 def depends_on_llm(key: str, there: torch.Size, here: torch.Size) -> bool:
-    """Whether a Q-Former's tensors differ in shape because another LLM has another width."""
+    """Whether a connector's tensors differ in shape because another LLM has another width."""
+    key = key.removeprefix("inner.")
+    if key.startswith("experts."):  # matrices from the LLM's width, or to it
+        same = 1 if key.endswith("down_proj.weight") else 0
+        return there[same] == here[same]
     if key == "pooled.values":
         return there[:-1] == here[:-1]
     return key.startswith(("projection.", "pooled.3."))  # the last layer of the perceptron
@@ -112,8 +116,11 @@ def match_scale(connector: nn.Module, llm: Any) -> None:
     LLMs (T5's are near 1, Llama's near 0.02); a connector that starts far from them is slow to be read.
     """
     scale = llm.get_input_embeddings().weight[:SAMPLED].float().std().item()
+    inside = dict(connector.named_children())
+    if "inner" in inside:
+        match_scale(inside["inner"], llm)
     for name in ("projection", "pooled"):
-        layer = dict(connector.named_children()).get(name)
+        layer = inside.get(name)
         if isinstance(layer, nn.Sequential):
             layer = next((one for one in reversed(layer) if not isinstance(one, nn.Unflatten)), None)
         if isinstance(layer, PhraseMemory):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from visiglot.errors import ModelError
+from visiglot.errors import ScoresError
 from visiglot.models.decode.beams import BeamSearch, Candidate
 from visiglot.models.decode.rows import Decoding, Event, Finish, Row
 from visiglot.models.decode.vocabulary import likeliest, norms_of, top
@@ -37,6 +37,7 @@ class SingleSearch:
     generator: torch.Generator
     ids: list[int] = field(default_factory=list)
     score: float = 0.0
+    alternatives: int = 0
 
     @property
     def length(self) -> int:
@@ -48,7 +49,9 @@ class SingleSearch:
     def last_ids(self) -> list[int]:
         return self.ids[-1:]
 
-    def advance(self, token_id: int, log_probability: float) -> tuple[Event, list[int]]:
+    def advance(
+        self, token_id: int, log_probability: float, alternatives: tuple[tuple[int, float], ...] = ()
+    ) -> tuple[Event, list[int]]:
         """Take `token_id`; the event, and the sub-row that goes on ([0], or [] at the end)."""
         self.ids.append(token_id)
         self.score += log_probability
@@ -57,7 +60,7 @@ class SingleSearch:
             finished = "stop"
         elif self.length == self.decoding.max_new_tokens:
             finished = "length"
-        return Event(self.key, (token_id,), finished, self.score), [] if finished else [0]
+        return Event(self.key, (token_id,), finished, self.score, alternatives), [] if finished else [0]
 
 
 Search = SingleSearch | BeamSearch
@@ -68,7 +71,7 @@ def start_search(row: Row, history: tuple[int, ...], end_ids: frozenset[int]) ->
     if row.decoding.beams > 1:
         return BeamSearch(row.key, row.decoding, history, end_ids)
     generator = torch.Generator().manual_seed(row.decoding.seed)
-    return SingleSearch(row.key, row.decoding, history, end_ids, generator)
+    return SingleSearch(row.key, row.decoding, history, end_ids, generator, alternatives=row.alternatives)
 
 
 def choose(searches: Sequence[Search], logits: Tensor) -> tuple[list[Event], list[list[int]]]:
@@ -82,7 +85,7 @@ def choose(searches: Sequence[Search], logits: Tensor) -> tuple[list[Event], lis
         The events, and for each row its sub-rows that go on (beams: the parent of each; finished: none).
 
     Raises:
-        ModelError: the scores of a row aren't finite. Other rows may have taken their step then.
+        ScoresError: the scores of rows aren't finite. Other rows may have taken their step then.
     """
     limit = PART // logits.shape[1] if logits.device.type == "cpu" else len(logits)
     events: list[Event] = []
@@ -115,6 +118,7 @@ def _choose(searches: Sequence[Search], logits: Tensor) -> tuple[list[Event], li
     single_ids = _choose_singles(searches, starts, logits)
     candidates = _beam_candidates(searches, starts, logits, norms)
     log_probabilities = _log_probabilities(starts, single_ids, logits, norms, touched)
+    alternatives = _alternatives(searches, starts, logits, norms)
 
     events: list[Event] = []
     parents: list[list[int]] = []
@@ -123,7 +127,8 @@ def _choose(searches: Sequence[Search], logits: Tensor) -> tuple[list[Event], li
         if isinstance(search, BeamSearch):
             event, goes_on = search.advance(candidates[position])
         else:
-            event, goes_on = search.advance(single_ids[position], log_probabilities[position])
+            chosen = single_ids[position], log_probabilities[position]
+            event, goes_on = search.advance(*chosen, alternatives.get(position, ()))
         if event is not None:
             events.append(event)
         parents.append(goes_on)
@@ -135,10 +140,7 @@ def _check_finite(searches: Sequence[Search], starts: Sequence[int], norms: Tens
         return
     finite = norms.isfinite().tolist()
     bad = [s.key for s, start in zip(searches, starts) if not all(finite[start : start + len(s.tokens())])]
-    raise ModelError(
-        f"decoding {', '.join(bad)}: the language model's scores aren't finite",
-        hint="The weights are broken, or the numbers overflow: try --dtype fp32.",
-    )
+    raise ScoresError(bad, hint="The weights are broken, or the numbers overflow: try --dtype fp32.")
 
 
 def _penalise(
@@ -210,6 +212,22 @@ def _log_probabilities(
     rows = torch.tensor([starts[position] for position in chosen], device=logits.device)
     values = logits[rows, torch.tensor(list(chosen.values()), device=logits.device)] - norms[rows]
     return dict(zip(chosen, values.tolist()))
+
+
+def _alternatives(
+    searches: Sequence[Search], starts: Sequence[int], logits: Tensor, norms: Tensor
+) -> dict[int, tuple[tuple[int, float], ...]]:
+    """Position of each row that asks -> its likeliest tokens with their log-probabilities; penalties are undone."""
+    asked = [(p, s.alternatives) for p, s in enumerate(searches) if isinstance(s, SingleSearch) and s.alternatives]
+    if not asked:
+        return {}
+    rows = torch.tensor([starts[position] for position, _ in asked], device=logits.device)
+    values, ids = top(logits[rows], min(max(count for _, count in asked), logits.shape[1]))
+    likelihoods = (values - norms[rows].unsqueeze(1)).tolist()
+    return {
+        position: tuple(zip(row_ids[:count], row_likelihoods[:count]))
+        for (position, count), row_ids, row_likelihoods in zip(asked, ids.tolist(), likelihoods)
+    }
 
 
 def _beam_candidates(

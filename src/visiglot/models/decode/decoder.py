@@ -55,7 +55,7 @@ class Decoder:
 
         Raises:
             PromptError: a row's pictures or length don't fit. No row has joined then.
-            ModelError: the LLM's scores aren't finite. No row has joined then.
+            ScoresError: the LLM's scores of rows aren't finite. No row has joined then.
         """
         assert not self.model.training, "the model is in training mode: its dropout would disturb the answers"
         keys = [row.key for row in rows]
@@ -81,7 +81,7 @@ class Decoder:
         """One more token for every row in flight; rows that finish leave.
 
         Raises:
-            ModelError: the LLM's scores aren't finite; the decoder can't go on.
+            ScoresError: the LLM's scores of rows aren't finite; the decoder can't go on.
         """
         events: list[Event] = []
         for flight in self._flights:

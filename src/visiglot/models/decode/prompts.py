@@ -48,7 +48,8 @@ def embed_prompts(model: Any, rows: Sequence[Row], layout: Layout, pad_id: int) 
         where = slice(length - count, length) if layout == "causal" else slice(0, count)
         ids[position, where] = torch.tensor(row.sample.ids)
         mask[position, where] = 1
-        prompts[position, where.start : where.start + row.sample.prompt_length] = True
+        seen = count if model.connector.reads_all_turns else row.sample.prompt_length
+        prompts[position, where.start : where.start + seen] = True
     features, slot_image, slot_row = _stack_features(rows)
     mask = mask.to(device)
     embeds = model.embed(

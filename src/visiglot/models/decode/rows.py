@@ -75,12 +75,14 @@ class Row:
         features: of the row's images, [n, N, Dv] in slot order; None for a text-only row. Rows that show the same
             pictures share one object, which is then embedded once.
         decoding: the row's own settings.
+        alternatives: of each new token, how many of the likeliest are told beside it; not with beams.
     """
 
     key: str
     sample: Sample
     features: VisionFeatures | None = None
     decoding: Decoding = Decoding()
+    alternatives: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +96,15 @@ class Event:
         finished: why the row ended, None while it goes on. A finished row has left the decoder.
         score: greedy and sampling: sum of the tokens' log-probabilities under the model's own distribution (before
             penalties and temperature). Beams: the winner's penalised score, 0 until the row finishes.
+        alternatives: the likeliest tokens at the place of the new one, likeliest first, each with its log-probability
+            under that same distribution; as many as the row asks for.
     """
 
     key: str
     token_ids: tuple[int, ...]
     finished: Finish | None
     score: float
+    alternatives: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

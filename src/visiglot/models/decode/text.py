@@ -30,21 +30,59 @@ class TextStream:
     it is whole. White space waits for what follows it. All ids are decoded each time, because what a token adds may
     depend on those before it. One thing can't be streamed as it ends: a byte that fits nowhere makes its whole run of
     bytes malformed, characters before it too; those stay as they were given.
+
+    Args:
+        stop: texts before the first of which the text ends, wherever tokens begin and end. What may be the beginning
+            of one waits for what follows. White space before the text counts as nothing, that behind it does count.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, stop: Sequence[str] = ()) -> None:
+        assert all(stop), "an empty text would stop everything"
         self._tokenizer = tokenizer
+        self._stop = tuple(stop)
         self._ids: list[int] = []
         self._given = ""
+        self._seen = 0
+        self.stopped = False
+        """Whether one of `stop` has come: there is no more text then."""
+
+    @property
+    def seen(self) -> int:
+        """Characters that the ids make, what waits included."""
+        return self._seen
+
+    @property
+    def given(self) -> int:
+        """Characters that were given out."""
+        return len(self._given)
 
     def push(self, ids: Iterable[int]) -> str:
         """The text that `ids` make certain, often empty."""
         self._ids.extend(ids)
-        return self._give(_decode(self._tokenizer, self._ids).rstrip(REPLACEMENT).strip())
+        return self._next(_decode(self._tokenizer, self._ids).rstrip(REPLACEMENT), last=False)
 
     def flush(self) -> str:
         """What is left at the end; bytes that make no whole character come as U+FFFD."""
-        return self._give(decode_text(self._tokenizer, self._ids))
+        return self._next(_decode(self._tokenizer, self._ids), last=True)
+
+    def _next(self, text: str, *, last: bool) -> str:
+        if self.stopped:
+            return ""
+        text = text.lstrip()
+        self._seen = len(text)
+        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
+        if found:
+            self.stopped = True
+            text = text[: min(found)]
+        elif not last:
+            text = text[: len(text) - self._beginning(text)]
+        return self._give(text.rstrip())
+
+    def _beginning(self, text: str) -> int:
+        """Length of the longest end of `text` that one of `stop` begins with."""
+        longest = max((len(stop) for stop in self._stop), default=0)
+        sizes = range(min(longest - 1, len(text)), 0, -1)
+        return next((size for size in sizes if any(stop.startswith(text[-size:]) for stop in self._stop)), 0)
 
     def _give(self, text: str) -> str:
         if not text.startswith(self._given):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from visiglot.languages import ENGLISH, language
-from visiglot.translate.engine import Output
 from visiglot.endpoint import Reply
+from visiglot.languages import ENGLISH, language
+from visiglot.translate.engine import HALF, Output, is_whole
 
 RULES = 1
 """Raised when an answer is read otherwise than before."""
@@ -42,7 +42,8 @@ _MACHINE = re.compile(r"\bas an ai\b|\b(?:can(?:no|['’])t|unable to) (?:transl
 
 
 def output_of(reply: Reply, text: str, target: str) -> Output:
-    """The translation of `text` in a reply, or why it has none.
+    """The translation of `text` in a reply, or why it has none. An answer that is empty, or ended neither by itself nor
+    at its longest, may be another one the next time.
 
     Args:
         target: FLORES-200 code.
@@ -50,16 +51,18 @@ def output_of(reply: Reply, text: str, target: str) -> Output:
     if reply.refusal:
         return _none(f"it declines: {_shown(reply.refusal)}")
     answer = (reply.content or "").strip()
+    if not is_whole(answer):
+        return _none(f"{HALF}: {_shown(answer)}")
     if reply.finish_reason == "length":
         return Output(_unquoted(answer, text) or None, finished=False, reason="it was cut off at max_tokens")
     if reply.finish_reason not in FINISHED:
-        return _none(f"it ended for another reason: finish_reason {reply.finish_reason!r}")
+        return _none(f"it ended for another reason: finish_reason {reply.finish_reason!r}", passing=True)
     if not answer:
-        return _none("its answer is empty")
+        return _none("its answer is empty", passing=True)
     if (problem := _added(answer, text, target)) is not None:
         return _none(f"{problem}: {_shown(answer)}")
     answer = _unquoted(answer, text)
-    return Output(answer) if answer else _none("its answer is empty")
+    return Output(answer) if answer else _none("its answer is empty", passing=True)
 
 
 def _added(answer: str, text: str, target: str) -> str | None:
@@ -101,8 +104,8 @@ def _unquoted(answer: str, text: str) -> str:
     return answer
 
 
-def _none(reason: str) -> Output:
-    return Output(None, finished=False, reason=reason)
+def _none(reason: str, *, passing: bool = False) -> Output:
+    return Output(None, finished=False, reason=reason, passing=passing)
 
 
 def _shown(text: str) -> str:

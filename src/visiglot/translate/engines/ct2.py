@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +22,7 @@ from visiglot.translate.engine import ENGINES, Engine, Output
 from visiglot.translate.engines.folders import Located, content_hash, failed, load_tokenizer, locate
 from visiglot.translate.engines.seq2seq import (
     BATCH_TOKENS,
+    MARGIN,
     NO_REPEAT,
     Batch,
     Codec,
@@ -27,10 +30,14 @@ from visiglot.translate.engines.seq2seq import (
     Factor,
     Generated,
     Limits,
+    portions,
     translate,
 )
 
 Compute = Literal["int8", "int8_float32", "int8_float16", "int8_bfloat16", "float32", "float16", "bfloat16"]
+
+AHEAD = 2
+"""Batches that CTranslate2 has at most, for each that it computes at a time; when it is stopped they are lost."""
 
 UNSTATED = 1024
 """Positions of a model that doesn't say how many it has: those of NLLB-200."""
@@ -98,6 +105,8 @@ class _CTranslate2:
             raise TranslationError(
                 f"engine ctranslate2: {kind} doesn't compute in {compute}", hint=f"It does in {', '.join(able)}."
             )
+        workers = _threads(threads) if kind == "cpu" else 1
+        self._ahead = AHEAD * workers
         folder = located.folder if located.converted else converted(located, tokenizer, compute)
         try:
             self._translator = ctranslate2.Translator(
@@ -105,17 +114,20 @@ class _CTranslate2:
                 device=kind,
                 device_index=index,
                 compute_type=compute,
-                inter_threads=_threads(threads) if kind == "cpu" else 1,
+                inter_threads=workers,
                 intra_threads=1 if kind == "cpu" else 0,
             )
         except (RuntimeError, ValueError) as error:
             raise failed(f"{located.name} can't be loaded by CTranslate2 from {folder}", error) from error
         facts = {
             "engine": "ctranslate2",
+            "version": ctranslate2.__version__,
             "model": content_hash(located),
             "compute": compute,
             "beams": limits.beams,
             "max_length_factor": limits.max_length_factor,
+            "margin": MARGIN,
+            "no_repeat": NO_REPEAT,
             **own,
         }
         self.identity = json.dumps(facts, sort_keys=True)
@@ -127,36 +139,43 @@ class _CTranslate2:
         self.check(source, (target,))
         return translate(texts, source, target, codec=self.codec, limits=self.limits, generate=self.generate)
 
+    def portions(self, texts: Sequence[str], source: str, target: str) -> Iterator[dict[str, Output]]:
+        self.check(source, (target,))
+        return portions(texts, source, target, codec=self.codec, limits=self.limits, generate=self.generate)
+
     def generate(self, batches: Sequence[Batch]) -> Iterator[list[Generated]]:
-        """The outputs of each batch, in order; the queue is always full.
+        """The outputs of each batch, in order. CTranslate2 always has some to go on with, and never many.
 
         Raises:
             TranslationError: CTranslate2 can't go on.
         """
-        tokens = self.codec.tokenizer.convert_ids_to_tokens
-        asked = []
+        waiting, asked = iter(batches), deque[tuple[Batch, Any]]()
         try:
-            for batch in batches:
-                prefix = None if batch.prefix is None else [tokens([batch.prefix])] * len(batch.sources)
-                asked.append(
-                    self._translator.translate_batch(
-                        [tokens(list(ids)) for ids in batch.sources],
-                        prefix,
-                        asynchronous=True,
-                        beam_size=self.limits.beams,
-                        max_decoding_length=batch.limit + (batch.prefix is not None),
-                        min_decoding_length=0,
-                        max_input_length=0,
-                        no_repeat_ngram_size=NO_REPEAT if batch.again else 0,
-                        return_end_token=True,
-                    )
-                )
-            for batch, answers in zip(batches, asked, strict=True):
-                yield [self._read(answer.result().hypotheses[0], batch.prefix is not None) for answer in answers]
+            asked.extend((batch, self._asked(batch)) for batch in islice(waiting, self._ahead))
+            while asked:
+                batch, answers = asked.popleft()
+                said = [self._read(answer.result().hypotheses[0], batch.prefix is not None) for answer in answers]
+                asked.extend((batch, self._asked(batch)) for batch in islice(waiting, 1))
+                yield said
         except (RuntimeError, ValueError) as error:
             raise failed(
                 f"{self.name}: CTranslate2 can't go on", error, "A smaller batch_tokens needs less memory."
             ) from error
+
+    def _asked(self, batch: Batch) -> Any:
+        """Results of the texts of a batch, which are there later."""
+        tokens = self.codec.tokenizer.convert_ids_to_tokens
+        return self._translator.translate_batch(
+            [tokens(list(ids)) for ids in batch.sources],
+            None if batch.prefix is None else [tokens([batch.prefix])] * len(batch.sources),
+            asynchronous=True,
+            beam_size=self.limits.beams,
+            max_decoding_length=batch.limit + (batch.prefix is not None),
+            min_decoding_length=0,
+            max_input_length=0,
+            no_repeat_ngram_size=NO_REPEAT if batch.again else 0,
+            return_end_token=True,
+        )
 
     def _read(self, tokens: list[str], prefixed: bool) -> Generated:
         ids = self.codec.tokenizer.convert_tokens_to_ids(tokens[prefixed:])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,9 +13,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from visiglot.data.source import OneOf, factory_problems
-from visiglot.errors import ConfigError, EngineError, LanguageError, Notice
+from visiglot.errors import ConfigError, LanguageError, Notice
 from visiglot.languages import language
-from visiglot.translate.engine import ENGINES, Engine, Output
+from visiglot.translate.engine import ENGINES, Engine, Output, Remembering, collected, portions_of
 from visiglot.translate.engines.memory_files import Table
 from visiglot.translate.engines.memory_index import Memory
 from visiglot.translate.store import Store, store_path
@@ -94,7 +94,7 @@ class _Remembered:
             "name": self.own,
             "file": self.memory.about.digest,
             "table": [table.columns, table.header, table.quotes],
-            "rest": None if self.rest is None else self.rest.identity,
+            "rest": None if self.rest is None else [self.rest.name, self.rest.identity],
         }
         return json.dumps(facts, sort_keys=True)
 
@@ -115,30 +115,38 @@ class _Remembered:
         self._notify(source, targets)
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[Output]:
-        found = {text: self.memory.find(text, source, target) for text in dict.fromkeys(texts)}
-        outputs = {text: Output(said, engine=self.own) for text, said in found.items() if said is not None}
-        missing = [text for text in found if text not in outputs]
-        if self.rest is None:
-            outputs |= {text: Output(None, reason=f"{self.own} doesn't have it") for text in missing}
-        elif missing:
-            try:
-                outputs |= self._ask(self.rest, missing, source, target)
-            except EngineError as error:
-                raise EngineError(error.message, hint=error.hint, made=outputs | error.made) from error
-        return [outputs[text] for text in texts]
+        return collected(self.portions(list(dict.fromkeys(texts)), source, target), texts)
 
-    def _ask(self, rest: Engine, texts: Sequence[str], source: str, target: str) -> dict[str, Output]:
+    def portions(self, texts: Sequence[str], source: str, target: str) -> Iterator[dict[str, Output]]:
+        """As `Portioned` says: what the memory has, then the other engine's."""
+        own = self._own(texts, source, target)
+        if own:
+            yield own
+        missing = [text for text in texts if text not in own]
+        if self.rest is None:
+            yield {text: Output(None, reason=f"{self.own} doesn't have it") for text in missing}
+        elif missing:
+            yield from self._ask(self.rest, missing, source, target)
+
+    def remembered(self, texts: Sequence[str], source: str, target: str) -> dict[str, Output]:
+        """As `Remembering` says: what this memory has, then what one behind it has."""
+        own = self._own(texts, source, target)
+        if not isinstance(self.rest, Remembering):
+            return own
+        return own | self.rest.remembered([text for text in texts if text not in own], source, target)
+
+    def _own(self, texts: Sequence[str], source: str, target: str) -> dict[str, Output]:
+        found = ((text, self.memory.find(text, source, target)) for text in texts)
+        return {text: Output(said, engine=self.own) for text, said in found if said is not None}
+
+    def _ask(self, rest: Engine, texts: Sequence[str], source: str, target: str) -> Iterator[dict[str, Output]]:
         with Store(store_path(rest.identity)) as store:
             made = store.find(texts, source, target)
+            if made:
+                yield _signed(made, rest)
             missing = [text for text in texts if text not in made]
-            try:
-                said = dict(zip(missing, rest.translate(missing, source, target), strict=True)) if missing else {}
-            except EngineError as error:
-                store.add(error.made, source, target)
-                made = _signed(made | error.made, rest)
-                raise EngineError(error.message, hint=error.hint, made=made) from error
-            said = store.add(said, source, target)
-        return _signed(made | said, rest)
+            for said in portions_of(rest, missing, source, target) if missing else ():
+                yield _signed(store.add(said, source, target), rest)
 
     def _notify(self, source: str, targets: Sequence[str]) -> None:
         """Say once what of the memory isn't used, and what it doesn't have."""

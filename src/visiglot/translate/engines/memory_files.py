@@ -30,7 +30,8 @@ FORMATTING = frozenset({"bpt", "ept", "it"})
 BLOCK = 1 << 20
 """Bytes that are parsed at once."""
 
-_SPACES = re.compile(r"[ \t\r\n\f\v\u2028\u2029]+")
+_SPACES = re.compile(r"[ \t]+")
+_LINE_END = re.compile(r"\r\n|[\r\n\f\v\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -229,8 +230,22 @@ class _Tmx:
 
 
 def text_of(written: str) -> str:
-    """A text as translations are given: NFC, in one line, with its own no-break spaces."""
-    return _SPACES.sub(" ", unicodedata.normalize("NFC", written)).strip().strip("\ufeff")
+    """A text as it is kept: NFC, with its own lines and no-break spaces."""
+    lines = _LINE_END.sub("\n", unicodedata.normalize("NFC", written)).strip().strip("\ufeff").split("\n")
+    return "\n".join(_SPACES.sub(" ", line).strip() for line in lines)
+
+
+def laid_out(said: str, asked: str, here: str) -> str:
+    """A translation as it is given: in lines where the text that was asked for and the unit's have as many, else in
+    one; files break lines where texts don't.
+
+    Args:
+        said: the unit's translation.
+        asked: the text that was asked for.
+        here: the unit's text.
+    """
+    lines = {text_of(asked).count("\n"), here.count("\n"), said.count("\n")}
+    return said if len(lines) == 1 else " ".join(said.split("\n"))
 
 
 def key_of(text: str) -> str:

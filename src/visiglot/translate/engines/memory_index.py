@@ -16,9 +16,9 @@ from visiglot.data.index_files import index_folder
 from visiglot.data.progress import Progress
 from visiglot.data.rows import opened
 from visiglot.errors import TranslationError
-from visiglot.translate.engines.memory_files import Table, key_of, read_units
+from visiglot.translate.engines.memory_files import Table, key_of, laid_out, read_units
 
-FORMAT = 1
+FORMAT = 2
 """Raised when an index means something else than before, or texts are read otherwise."""
 
 INDEX = "memory.sqlite"
@@ -83,7 +83,7 @@ class Memory:
         key = key_of(text)
         try:
             rows = self._index.execute(_FIND, {"source": source, "target": target, "hash": _hash(key)})
-            return next((there for here, there in rows if key_of(here) == key), None)
+            return next((laid_out(there, text, here) for here, there in rows if key_of(here) == key), None)
         except sqlite3.Error as error:
             raise TranslationError(
                 f"the index of {self.path} can't be read: {error}", hint=f"Remove {self._folder}; it is made anew."

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
@@ -14,7 +15,7 @@ from pydantic import AfterValidator, Field
 from visiglot.endpoint import Endpoint, Pace, StoppedError, TextRefusedError
 from visiglot.errors import EndpointError, EngineError
 from visiglot.languages import language
-from visiglot.translate.engine import ENGINES, Engine, Output
+from visiglot.translate.engine import ENGINES, Engine, Output, collected
 from visiglot.translate.engines.answers import RULES, output_of
 
 PROMPT = (
@@ -124,21 +125,39 @@ class _Chat:
             language(code)
 
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[Output]:
-        stopped = threading.Event()
+        return collected(self.portions(list(dict.fromkeys(texts)), source, target), texts)
+
+    def portions(self, texts: Sequence[str], source: str, target: str) -> Iterator[dict[str, Output]]:
+        """As `Portioned` says. Stopped by an error or the user, it waits for the requests in flight, which are paid."""
+        stopped, done = threading.Event(), SimpleQueue[Future[Output]]()
+        left: dict[Future[Output], str] = {}
+        interrupted = None
         with ThreadPoolExecutor(self.concurrent, thread_name_prefix="translate") as pool:
-            asked = [pool.submit(self._one, text, source, target, stopped) for text in texts]
             try:
-                wait(asked, return_when=FIRST_EXCEPTION)
+                for text in texts:
+                    left[pool.submit(self._one, text, source, target, stopped)] = text
+                asked = list(left)
+                for one in asked:
+                    one.add_done_callback(done.put)
+                while left and not stopped.is_set():
+                    if made := _made({one: left.pop(one) for one in _ready(done)}):
+                        yield made
+            except KeyboardInterrupt as error:
+                interrupted = error
             finally:
                 stopped.set()
                 pool.shutdown(cancel_futures=True)
+        if made := _made(left):
+            yield made
+        if interrupted is not None:
+            raise interrupted
         ended = [one for one in asked if not one.cancelled()]
-        failures = (error for one in ended if (error := one.exception()) and not isinstance(error, StoppedError))
+        failures = (why for one in ended if (why := one.exception()) and not isinstance(why, StoppedError))
         if (failure := next(failures, None)) is None:
-            return [one.result() for one in asked]
+            return
         if not isinstance(failure, EndpointError):
             raise failure
-        raise EngineError(failure.message, hint=failure.hint, made=_made(texts, asked)) from failure
+        raise EngineError(failure.message, hint=failure.hint) from failure
 
     def _one(self, text: str, source: str, target: str, stopped: threading.Event) -> Output:
         values = {"source": language(source).name, "target": language(target).name, "text": text}
@@ -153,7 +172,15 @@ class _Chat:
             raise
 
 
-def _made(texts: Sequence[str], asked: Sequence[Future[Output]]) -> dict[str, Output]:
-    """What came before the error, and of the requests that were in flight then."""
-    done = ((text, one) for text, one in zip(texts, asked, strict=True) if one.done() and not one.cancelled())
+def _ready(done: SimpleQueue[Future[Output]]) -> list[Future[Output]]:
+    """Those that are done; waits for the first."""
+    found = [done.get()]
+    while not done.empty():
+        found.append(done.get())
+    return found
+
+
+def _made(asked: Mapping[Future[Output], str]) -> dict[str, Output]:
+    """What came of requests that are done, where neither an error nor the end of the work came first."""
+    done = ((text, one) for one, text in asked.items() if one.done() and not one.cancelled())
     return {text: one.result() for text, one in done if one.exception() is None}

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from visiglot.translate.engine import Output
+from visiglot.translate.engine import Output, collected
 from visiglot.translate.engines.codes import Marks, marks_of
 
 Count = Annotated[int, Field(ge=1, strict=True)]
@@ -140,23 +140,40 @@ class Codec:
 def translate(
     texts: Sequence[str], source: str, target: str, *, codec: Codec, limits: Limits, generate: Generate
 ) -> list[Output]:
-    """One output for each text, in their order.
+    """One output for each text, in their order, as `portions` makes them."""
+    different = list(dict.fromkeys(texts))
+    made = portions(different, source, target, codec=codec, limits=limits, generate=generate)
+    return collected(made, texts)
+
+
+def portions(
+    texts: Sequence[str], source: str, target: str, *, codec: Codec, limits: Limits, generate: Generate
+) -> Iterator[dict[str, Output]]:
+    """The outputs of each batch.
 
     What comes to no end is tried once more with twice the length, and with no run of NO_REPEAT tokens twice. A text
     that the model has no positions for isn't cut: its output is None.
+
+    Args:
+        texts: no text twice.
     """
-    outputs = [Output(None, finished=False)] * len(texts)
-    ids = codec.encode(texts, source, target) if texts else []
+    if not texts:
+        return
+    ids = codec.encode(texts, source, target)
     open_ = {number: one for number, one in enumerate(ids) if len(one) <= limits.longest}
-    prefix = codec.prefix(target) if texts else None
+    if len(open_) < len(texts):
+        yield {text: Output(None, finished=False) for number, text in enumerate(texts) if number not in open_}
+    prefix = codec.prefix(target)
     for again in (False, True):
         batches = plan(open_, limits, prefix, again=again)
         for batch, generated in zip(batches, generate(batches), strict=True):
+            made = {}
             for number, one in zip(batch.numbers, generated, strict=True):
-                outputs[number] = Output(codec.decode(one.ids), one.finished)
-                if one.finished:
+                if one.finished or again:
+                    made[texts[number]] = Output(codec.decode(one.ids), one.finished)
                     del open_[number]
-    return outputs
+            if made:
+                yield made
 
 
 def plan(

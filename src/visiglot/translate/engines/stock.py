@@ -17,6 +17,7 @@ from visiglot.translate.engine import ENGINES, Engine, Output
 from visiglot.translate.engines.folders import Located, content_hash, failed, load_tokenizer, locate
 from visiglot.translate.engines.seq2seq import (
     BATCH_TOKENS,
+    MARGIN,
     NO_REPEAT,
     Batch,
     Codec,
@@ -24,6 +25,7 @@ from visiglot.translate.engines.seq2seq import (
     Factor,
     Generated,
     Limits,
+    portions,
     translate,
 )
 
@@ -72,7 +74,7 @@ def transformers_engine(
 class _Transformers:
     def __init__(self, located: Located, dtype: str, limits: tuple[int, int, float], device: Any, threads: int) -> None:
         import torch
-        from transformers import AutoModelForSeq2SeqLM, GenerationConfig
+        from transformers import AutoModelForSeq2SeqLM, GenerationConfig, __version__
 
         self.name = located.name
         self.licence = located.licence
@@ -98,10 +100,13 @@ class _Transformers:
         )
         facts = {
             "engine": "transformers",
+            "version": __version__,
             "model": content_hash(located),
             "dtype": dtype,
             "beams": self.limits.beams,
             "max_length_factor": self.limits.max_length_factor,
+            "margin": MARGIN,
+            "no_repeat": NO_REPEAT,
         }
         self.identity = json.dumps(facts, sort_keys=True)
 
@@ -111,6 +116,10 @@ class _Transformers:
     def translate(self, texts: Sequence[str], source: str, target: str) -> list[Output]:
         self.check(source, (target,))
         return translate(texts, source, target, codec=self.codec, limits=self.limits, generate=self.generate)
+
+    def portions(self, texts: Sequence[str], source: str, target: str) -> Iterator[dict[str, Output]]:
+        self.check(source, (target,))
+        return portions(texts, source, target, codec=self.codec, limits=self.limits, generate=self.generate)
 
     def generate(self, batches: Sequence[Batch]) -> Iterator[list[Generated]]:
         """The outputs of each batch, in order.

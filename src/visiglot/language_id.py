@@ -16,9 +16,9 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import Any, Protocol
 
-from visiglot.errors import LanguageError, MissingExtraError, TranslationError
+from visiglot.errors import LanguageError, MissingExtraError, ModelError
 from visiglot.languages import Language, all_languages, language
-from visiglot.translate.scripts import made_of, scripts_of, variants
+from visiglot.scripts import made_of, scripts_of, variants
 
 MOST_LABELS = 20
 """Of a fastText model's labels, those that are asked for; the rest of the probability is none's."""
@@ -73,23 +73,15 @@ def identify(text: str, model: Path | None = None) -> Identified:
         model: a fastText model; None: py3langid.
 
     Raises:
-        TranslationError: the model can't be read.
+        ModelError: the model can't be read.
         MissingExtraError: py3langid isn't installed.
     """
     found = scripts_of(text)
-    if not found:
-        return Identified(None)
-    codes = {one.code: sum(found[script] for script in made_of(one.script)) for one in all_languages()}
-    most = max(codes.values())
-    likely = [language(code) for code, count in codes.items() if count == most > 0]
+    likely = languages_by_script(text)
     if not likely:
         return Identified(None)
-    if "Hani" in found and not found.keys() & {"Hira", "Kana", "Hang"}:
-        simplified, traditional = variants(text)
-        if simplified != traditional:
-            likely = [one for one in likely if one.script == ("Hans" if simplified > traditional else "Hant")]
     if len(likely) == 1:
-        return Identified(likely[0].code, most / found.total())
+        return Identified(likely[0].code, sum(found[one] for one in made_of(likely[0].script)) / found.total())
     if found.total() < FEWEST_LETTERS:
         return Identified(None)
     ranked = load_identifier(model).rank(text)
@@ -100,6 +92,21 @@ def identify(text: str, model: Path | None = None) -> Identified:
     return Identified(next((code for code in codes_of(label) if code in known), None), confidence)
 
 
+def languages_by_script(text: str) -> tuple[Language, ...]:
+    """The languages whose scripts have most of a text's letters; of Chinese in one of its two writings, those of that
+    writing. None for a text without letters, or with letters of no language of the table."""
+    found = scripts_of(text)
+    counts = [(one, sum(found[script] for script in made_of(one.script))) for one in all_languages()]
+    most = max(count for _, count in counts)
+    likely = [one for one, count in counts if count == most > 0]
+    if "Hani" in found and not found.keys() & {"Hira", "Kana", "Hang"}:
+        simplified, traditional = variants(text)
+        writing = "Hans" if simplified > traditional else "Hant"
+        if simplified != traditional and any(one.script == writing for one in likely):
+            likely = [one for one in likely if one.script == writing]
+    return tuple(likely)
+
+
 def rank(text: str, target: str, model: Path | None = None) -> Ranking | None:
     """How likely a text is in a language; None: the identifier doesn't know that language.
 
@@ -108,7 +115,7 @@ def rank(text: str, target: str, model: Path | None = None) -> Ranking | None:
         model: as in `identify`.
 
     Raises:
-        TranslationError, MissingExtraError: as `identify`.
+        ModelError, MissingExtraError: as `identify`.
     """
     if not covers(target, model):
         return None
@@ -159,7 +166,7 @@ def load_identifier(model: Path | None = None) -> Identifier:
     """py3langid, or a fastText model's file.
 
     Raises:
-        TranslationError: the file isn't there, isn't a fastText model, or fastText isn't installed.
+        ModelError: the file isn't there, isn't a fastText model, or fastText isn't installed.
         MissingExtraError: py3langid isn't installed.
     """
     return _Langid() if model is None else _FastText(model)
@@ -172,7 +179,7 @@ class _Langid:
         try:
             langid = import_module("py3langid.langid")
         except ImportError as error:
-            raise MissingExtraError("py3langid, which tells languages apart,", "translate") from error
+            raise MissingExtraError("py3langid, which tells languages apart,", "eval") from error
         self._model: Any = langid.LanguageIdentifier.from_model_file(langid.MODEL_FILE, norm_probs=True)
         self.labels: tuple[str, ...] = tuple(self._model.labels)
 
@@ -185,25 +192,25 @@ class _FastText:
 
     def __init__(self, path: Path) -> None:
         if not path.is_file():
-            raise TranslationError(f"--lid-model: there is no file {path}", hint="Give the path of a fastText model.")
+            raise ModelError(f"--lid-model: there is no file {path}", hint="Give the path of a fastText model.")
         try:
             fasttext = import_module("fasttext")
         except ImportError as error:
-            raise TranslationError(
+            raise ModelError(
                 f"--lid-model {path} needs fastText, which isn't installed", hint="pip install fasttext-predict"
             ) from error
         try:
             self._model: Any = fasttext.load_model(str(path))
             labels = self._model.predict("a", k=-1, threshold=-1.0)[0]
         except (ValueError, RuntimeError, OSError, MemoryError) as error:
-            raise TranslationError(
+            raise ModelError(
                 f"{path} can't be used as a fastText model: {error}",
                 hint="Give a supervised model's .bin or .ftz file. Older builds of fastText don't work with NumPy 2: "
                 "pip install fasttext-predict",
             ) from error
         self.labels: tuple[str, ...] = tuple(sorted(map(_bare, labels)))
         if not any(map(codes_of, self.labels)):
-            raise TranslationError(
+            raise ModelError(
                 f"{path}: no label is a language's: {', '.join(self.labels[:5])}, ...",
                 hint="Labels must be __label__ and a code, as in __label__swh_Latn or __label__sw.",
             )
@@ -220,5 +227,5 @@ def _bare(label: str) -> str:
 
 @cache
 def _table() -> dict[str, Any]:
-    text = resources.files("visiglot.translate").joinpath("language_id.toml").read_text(encoding="utf-8")
+    text = resources.files("visiglot").joinpath("language_id.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.parallel import ARTICLES, CAPTIONS
 
-from visiglot.translate.scripts import letters, made_of, script_of, scripts_of, variants, words_of
+from visiglot.scripts import letters, made_of, script_of, scripts_of, variants, words_of
 
 
 @pytest.mark.parametrize(("code", "text"), [*CAPTIONS.items(), *ARTICLES.items()])

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from tests.parallel import ARTICLES, CAPTIONS
 
-from visiglot.errors import MissingExtraError, TranslationError
-from visiglot.languages import all_languages
-from visiglot.translate.language_id import (
+from visiglot.errors import MissingExtraError, ModelError
+from visiglot.language_id import (
     _table,
     codes_of,
     confusable_with,
@@ -23,6 +22,7 @@ from visiglot.translate.language_id import (
     load_identifier,
     rank,
 )
+from visiglot.languages import all_languages
 
 
 @pytest.fixture(autouse=True)
@@ -173,20 +173,20 @@ def test_a_users_model_that_says_nothing_leaves_a_text_undetermined(fasttext: An
 def test_a_users_model_without_its_file_library_or_labels_is_refused(
     fasttext: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(TranslationError, match="there is no file"):
+    with pytest.raises(ModelError, match="there is no file"):
         load_identifier(tmp_path / "none.bin")
     path = fasttext(FakeModel(["__label__positive", "__label__negative"]))
-    with pytest.raises(TranslationError, match=r"no label is a language's: negative, positive"):
+    with pytest.raises(ModelError, match=r"no label is a language's: negative, positive"):
         load_identifier(path)
     path = fasttext(ValueError("wrong file format"))
-    with pytest.raises(TranslationError, match="wrong file format"):
+    with pytest.raises(ModelError, match="wrong file format"):
         load_identifier(path)
     monkeypatch.setitem(sys.modules, "fasttext", None)
-    with pytest.raises(TranslationError, match="pip install fasttext-predict"):
+    with pytest.raises(ModelError, match="pip install fasttext-predict"):
         load_identifier(path)
 
 
 def test_without_py3langid_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "py3langid.langid", None)
-    with pytest.raises(MissingExtraError, match=r"visiglot\[translate\]"):
+    with pytest.raises(MissingExtraError, match=r"visiglot\[eval\]"):
         load_identifier()

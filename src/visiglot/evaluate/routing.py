@@ -1,0 +1,191 @@
+"""Which experts a model's connector turns to in which language: `routing.jsonl` of an evaluation folder.
+
+The weights follow from pictures and prompts alone, so that they are taken from a few examples of each language, in a
+pass of their own that costs no decoding. They are there whether the answers were made now or kept from before.
+
+Shapes: S image slots, E experts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from visiglot.errors import EvaluationError, VisiglotError
+from visiglot.evaluate.benchmark import Benchmark
+from visiglot.files import split_lines, write_text
+from visiglot.prompts import placed, placing_of
+from visiglot.types import Example, ImageRef, Sample
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from visiglot.models.processor import VisiglotProcessor
+    from visiglot.models.vlm import VisionLanguageModel
+
+ROUTING = "routing.jsonl"
+EXAMPLES = 64
+"""Of each language."""
+ROWS_PER_PASS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """The mean weight of each expert in a language.
+
+    Args:
+        model_hash: of the model, as in run.json.
+        n: pictures in prompts over which the mean is.
+        weights: of each expert; they sum to one.
+    """
+
+    benchmark: str
+    prompt_set: str
+    language: str
+    model_hash: str
+    n: int
+    weights: tuple[float, ...]
+
+
+def record_routing(
+    model: VisionLanguageModel,
+    processor: VisiglotProcessor,
+    benchmark: Benchmark,
+    languages: Sequence[str],
+    out: Path,
+    *,
+    model_hash: str,
+    split: str | None = None,
+    prompt_set: str | None = None,
+    limit: int | None = None,
+    root: Path | None = None,
+) -> list[Routing]:
+    """Measure the experts' weights on a benchmark, and write them into `out` beside those of other benchmarks.
+
+    Rows of other models, and older ones of the same benchmark, prompt set and language, go. A model without experts has
+    none, and writes nothing.
+
+    Args:
+        languages: FLORES-200 codes; those that the benchmark lacks are left out.
+        limit: examples in each language; at most `EXAMPLES`.
+
+    Raises:
+        EvaluationError: the file that is there is broken.
+        VisiglotError: it can't be written.
+    """
+    if not model.connector.needs_context:  # experts are weighed by the prompt
+        return []
+    split, prompt_set = benchmark.choose("split", split), benchmark.choose("prompt set", prompt_set)
+    data = benchmark.open(root)
+    most = min(limit or EXAMPLES, EXAMPLES)
+    examples = {
+        code: list(data.examples(code, split=split, prompt_set=prompt_set, limit=most))
+        for code in languages
+        if code in data.languages
+    }
+    found = [
+        Routing(benchmark.name, prompt_set, code, model_hash, n, weights)
+        for code, (n, weights) in expert_weights(model, processor, examples).items()
+    ]
+    if not found:
+        return []
+    path = out / ROUTING
+    new = {(row.benchmark, row.prompt_set, row.language) for row in found}
+    kept = [
+        row
+        for row in (read_routing(path) if path.is_file() else [])
+        if row.model_hash == model_hash and (row.benchmark, row.prompt_set, row.language) not in new
+    ]
+    write_text("".join(json.dumps(asdict(row)) + "\n" for row in (*kept, *found)), path, error=EvaluationError)
+    return found
+
+
+def expert_weights(
+    model: VisionLanguageModel, processor: VisiglotProcessor, examples: Mapping[str, Sequence[Example]]
+) -> dict[str, tuple[int, tuple[float, ...]]]:
+    """By language, over how many pictures in prompts, and the mean weight of each expert; empty without experts.
+
+    Examples whose picture can't be read or whose prompt is too long are left out; so is a language without any other.
+
+    Args:
+        model: in evaluation mode.
+        examples: by language.
+    """
+    import torch
+
+    from visiglot.data.collate import collate, to_device
+
+    spec = processor.spec()
+    sums: dict[str, tuple[int, torch.Tensor]] = {}
+    for rows in _passes(model, processor, examples):
+        pictures = {ref.key: picture for _, sample, shown in rows for ref, picture in zip(sample.images, shown)}
+        look = partial(_pixels, processor, pictures)
+        batch = collate([sample for _, sample, _ in rows], spec, pixels=look)
+        batch = to_device(batch, model.device)
+        assert batch.pixel_values is not None
+        with torch.inference_mode():
+            weights = model.connector.routing(model.encode_images(batch.pixel_values), model.slot_context(batch))
+        if weights is None:
+            return {}
+        for row, one in zip(batch.slot_row.tolist(), weights.double().cpu()):
+            count, total = sums.get(rows[row][0], (0, torch.zeros_like(one)))
+            sums[rows[row][0]] = (count + 1, total + one)
+    return {code: (sums[code][0], tuple((sums[code][1] / sums[code][0]).tolist())) for code in examples if code in sums}
+
+
+def _pixels(processor: VisiglotProcessor, pictures: Mapping[str, Image], refs: Sequence[ImageRef]) -> Tensor:
+    return processor.pixel_values([pictures[ref.key] for ref in refs])
+
+
+_Row = tuple[str, Sample, "list[Image]"]
+
+
+def _passes(
+    model: VisionLanguageModel, processor: VisiglotProcessor, examples: Mapping[str, Sequence[Example]]
+) -> Iterator[list[_Row]]:
+    """Languages and rendered prompts that show something, with their pictures, so many as are looked at together; all
+    languages of a picture lie side by side."""
+    from visiglot.images import load_image
+    from visiglot.render import render
+
+    spec, placing = processor.spec(), placing_of(model.config, processor)
+    asked = [(code, example) for code, rows in examples.items() for example in rows if example.images]
+    rows: list[_Row] = []
+    for code, example in sorted(asked, key=lambda one: [ref.name for ref in one[1].images]):
+        try:
+            rows.append(
+                (code, render(placed(example, placing), spec, complete=True), list(map(load_image, example.images)))
+            )
+        except VisiglotError:
+            continue
+        if len(rows) == ROWS_PER_PASS:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
+
+
+def read_routing(path: Path) -> list[Routing]:
+    """All rows of a file of weights. Raises EvaluationError when it can't be read, or a line is none."""
+    names = {field.name for field in fields(Routing)}
+    try:
+        lines, rest = split_lines(path.read_text(encoding="utf-8"))
+        values = [json.loads(line) for line in (*lines, rest) if line]
+        if not all(set(row) == names for row in values):
+            raise ValueError(f"a line that hasn't {', '.join(sorted(names))}")
+        return [Routing(**{**row, "weights": tuple(map(float, row["weights"]))}) for row in values]
+    except (OSError, ValueError, TypeError) as error:
+        raise EvaluationError(
+            f"{path} can't be read: {error}", hint="Delete it; `visiglot evaluate` writes it again."
+        ) from error
+
+
+def largest_difference(rows: Iterable[Routing]) -> float:
+    """The share of weight that lies elsewhere between the two languages that differ most (total variation distance)."""
+    weights = [row.weights for row in rows]
+    return max((sum(abs(a - b) for a, b in zip(one, other)) / 2 for one in weights for other in weights), default=0.0)
