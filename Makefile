@@ -54,7 +54,7 @@ help: ## list the targets
 	@touch $@
 
 .venv/.dev: .venv/.base
-	$(PIP) -e '.[train,translate,eval,quantize,ray,dev]'
+	$(PIP) -e '.[train,translate,eval,words,serve,quantize,ray,dev]'
 	@touch $@
 
 # --- what it can do ---

@@ -2,7 +2,8 @@
 
 The same model with random weights, the same pictures and prompts, greedy, and no HTTP, which both would need alike.
 Clients send a request, wait for its answer and send the next; every request shows a picture of its own unless
-`--pictures` says otherwise. Texts of both servers are held against each other; in bf16 a tie may part them.
+`--pictures` says otherwise. Texts of both servers are held against each other; in bf16 a tie may part them. Where
+others use the machine too, seconds of the processor with one thread (`--threads 1`) say more than those of the clock.
 
     stock     the picture and the prompt through `generate` of transformers' BLIP-2, one request after the other
     visiglot  requests join one running batch between decode steps; weights as `visiglot serve` packs them
@@ -179,8 +180,17 @@ def engine_server(engine: Any, given: argparse.Namespace) -> Server:
 # --- the load --------------------------------------------------------------------------------------------------------
 
 
-async def load(server: Server, clients: int, more: Callable[[int], bool]) -> tuple[float, dict[int, Result]]:
-    """Seconds, and how each request went. Request n is sent if `more(n)`."""
+@dataclass(frozen=True)
+class Run:
+    """Seconds that some requests took together, by the clock and of the processor, and how each of them went."""
+
+    wall: float
+    cpu: float
+    results: dict[int, Result]
+
+
+async def load(server: Server, clients: int, more: Callable[[int], bool]) -> Run:
+    """Requests 0, 1, ... of `clients`, as long as there is `more(n)`."""
     results: dict[int, Result] = {}
     following = iter(range(10**9))
 
@@ -188,9 +198,9 @@ async def load(server: Server, clients: int, more: Callable[[int], bool]) -> tup
         while more(number := next(following)):
             results[number] = await server(number)
 
-    start = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     await asyncio.gather(*(client() for _ in range(clients)))
-    return time.perf_counter() - start, results
+    return Run(time.perf_counter() - wall, time.process_time() - cpu, results)
 
 
 def resident_mb() -> float:
@@ -206,14 +216,14 @@ async def compare(stock: Any, processor: Any, given: argparse.Namespace) -> None
     """Requests a second and time to the first token of both servers, at each number of clients."""
     from visiglot.models.decode import pack
 
-    found: dict[tuple[str, int], tuple[float, dict[int, Result]]] = {}
+    found: dict[tuple[str, int], Run] = {}
 
     async def measure(name: str, server: Server) -> None:
         await load(server, 1, lambda n: n < 2)  # not counted
         for clients in given.clients:
             count = max(given.each * clients, given.fewest)
             found[name, clients] = await load(server, clients, lambda n, count=count: n < count)  # type: ignore[misc]
-            print(f"{name} {clients}: {found[name, clients][0]:.1f} s", file=sys.stderr, flush=True)
+            print(f"{name} {clients}: {found[name, clients].wall:.1f} s", file=sys.stderr, flush=True)
 
     await measure("stock", stock_server(stock, processor, given))
     model = wrap(stock)
@@ -222,17 +232,20 @@ async def compare(stock: Any, processor: Any, given: argparse.Namespace) -> None
     engine.start()
     await measure("visiglot", engine_server(engine, given))
     engine.close()
-    print("| clients | requests | server | requests/s | over stock | first token, median s | slowest s | texts equal |")
-    print("|---" * 8 + "|")
+    columns = ["clients", "server", "requests/s", "over stock", "CPU s each", "over stock", "first token, median s"]
+    print(f"| {' | '.join([*columns, 'slowest s', 'texts equal'])} |")
+    print("|---" * (len(columns) + 2) + "|")
     for clients in given.clients:
-        stock_seconds, stock_results = found["stock", clients]
+        stock_run = found["stock", clients]
         for name in ("stock", "visiglot"):
-            seconds, results = found[name, clients]
-            firsts = [result.first for result in results.values()]
-            same = sum(result.text == stock_results[number].text for number, result in results.items())
-            speed = f"{len(results) / seconds:.2f} | {stock_seconds / seconds:.1f}x"
+            run = found[name, clients]
+            count = len(run.results)
+            firsts = [result.first for result in run.results.values()]
+            same = sum(result.text == stock_run.results[number].text for number, result in run.results.items())
+            speed = f"{count / run.wall:.2f} | {stock_run.wall / run.wall:.1f}x"
+            work = f"{run.cpu / count:.2f} | {stock_run.cpu / run.cpu:.1f}x"
             first = f"{statistics.median(firsts):.2f} | {max(firsts):.2f}"
-            print(f"| {clients} | {len(results)} | {name} | {speed} | {first} | {same} of {len(results)} |")
+            print(f"| {clients} | {name} | {speed} | {work} | {first} | {same} of {count} |")
 
 
 async def hold(stock: Any, processor: Any, given: argparse.Namespace) -> None:
@@ -252,14 +265,14 @@ async def hold(stock: Any, processor: Any, given: argparse.Namespace) -> None:
             await asyncio.sleep(0.5)
 
     watching = asyncio.create_task(watch())
-    seconds, results = await load(engine_server(engine, given), max(given.clients), lambda _: time.perf_counter() < end)
+    run = await load(engine_server(engine, given), max(given.clients), lambda _: time.perf_counter() < end)
     await watching
     stats = engine.stats()
     engine.close()
     first, second = samples[: len(samples) // 2], samples[len(samples) // 2 :]
     print(
-        f"{len(results)} requests of {max(given.clients)} clients in {seconds / 60:.1f} minutes, "
-        f"{len(results) / seconds:.2f} a second; features kept: {stats.feature_bytes / 2**20:.0f} of "
+        f"{len(run.results)} requests of {max(given.clients)} clients in {run.wall / 60:.1f} minutes, "
+        f"{len(run.results) / run.wall:.2f} a second; features kept: {stats.feature_bytes / 2**20:.0f} of "
         f"{stats.max_feature_bytes / 2**20:.0f} MB; resident: {max(first):.0f} MB at most in the first half, "
         f"{max(second):.0f} MB in the second"
     )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.drawn import draw
-
-COLOURS = ("red", "green", "blue", "yellow", "orange", "purple")
+from tests.captions_data import write_chair, write_coco, write_xflickrco
+from tests.classes_data import write_babel_imagenet, write_mvl_sib
+from tests.packed_data import write_m4u, write_mtvqa
+from tests.questions_data import write_m3exam, write_maxm, write_vqav2
+from tests.written import COLOURS, encoded, write_lines, write_pictures, write_table, write_text
 
 XGQA_QUESTIONS = {
     "en": ("Is it red?", "What is it?", "Which colour is it?", "Who is there?"),
@@ -42,7 +42,7 @@ POPE_TASKS = ("random", "popular", "adversarial")
 
 def write_benchmarks(root: Path) -> Path:
     """Every benchmark's folder below `root`, which is what --data names."""
-    for write in (write_xgqa, write_xvnli, write_marvl, write_xm3600, write_mmmb, write_mmbench, write_pope):
+    for write in WRITERS:
         write(root)
     return root
 
@@ -57,10 +57,10 @@ def write_xgqa(root: Path) -> Path:
         }
         items = list(rows.items())
         rows = dict(items[turn:] + items[:turn])
-        _write(folder / f"annotations/few_shot/{code}/test.json", json.dumps(rows))
+        write_text(folder / f"annotations/few_shot/{code}/test.json", json.dumps(rows))
     whole = {"900": {"question": "Ist es groß?", "imageId": "n103", "answer": "no"}}
-    _write(folder / "annotations/zero_shot/testdev_balanced_questions_de.json", json.dumps(whole))
-    _pictures(folder / "images", [f"{image}.jpg" for image in sorted(set(XGQA_IMAGES))])
+    write_text(folder / "annotations/zero_shot/testdev_balanced_questions_de.json", json.dumps(whole))
+    write_pictures(folder / "images", [f"{image}.jpg" for image in sorted(set(XGQA_IMAGES))])
     return folder
 
 
@@ -79,8 +79,8 @@ def write_xvnli(root: Path) -> Path:
             }
             for n, label in enumerate(XVNLI_LABELS)
         ]
-        _lines(folder / f"annotations/{code}/test.jsonl", rows)
-    _pictures(folder / "images", ["100.jpg", "101.jpg"])
+        write_lines(folder / f"annotations/{code}/test.jsonl", rows)
+    write_pictures(folder / "images", ["100.jpg", "101.jpg"])
     return folder
 
 
@@ -102,16 +102,16 @@ def write_marvl(root: Path) -> Path:
             }
             for n in range(4)
         ]
-        _lines(folder / f"marvl-annotations/marvl-{code}.jsonl", rows)
+        write_lines(folder / f"marvl-annotations/marvl-{code}.jsonl", rows)
         where = folder / f"marvl-images/{code}/images" / unicodedata.normalize("NFD", concept)
-        _pictures(where, [f"12-{n}.jpg" for n in range(1, 6)])
+        write_pictures(where, [f"12-{n}.jpg" for n in range(1, 6)])
     nlvr2 = [
         {"sentence": f"Statement {pair}{n}.", "label": "True" if n else "False", "identifier": f"test1-4-{pair}-{n}"}
         for pair in (0, 1)
         for n in (0, 1)
     ]
-    _lines(folder / "nlvr2/test1.json", nlvr2)
-    _pictures(folder / "nlvr2/images", [f"test1-4-{pair}-img{n}.png" for pair in (0, 1) for n in (0, 1)])
+    write_lines(folder / "nlvr2/test1.json", nlvr2)
+    write_pictures(folder / "nlvr2/images", [f"test1-4-{pair}-img{n}.png" for pair in (0, 1) for n in (0, 1)])
     return folder
 
 
@@ -132,8 +132,8 @@ def write_xm3600(root: Path) -> Path:
                 "caption/tokenized/lowercase": captions,
             }
         rows.append(row)
-    _lines(folder / "captions.jsonl", rows)
-    _pictures(folder / "images", [f"{n}a{n}.jpg" for n in range(4)])
+    write_lines(folder / "captions.jsonl", rows)
+    write_pictures(folder / "images", [f"{n}a{n}.jpg" for n in range(4)])
     return folder
 
 
@@ -196,33 +196,14 @@ def write_pope(root: Path) -> Path:
             }
             for n in range(8)
         ]
-        _lines(folder / f"coco_pope_{task}.json", rows)
-    _pictures(folder / "images", images)
+        write_lines(folder / f"coco_pope_{task}.json", rows)
+    write_pictures(folder / "images", images)
     return folder
 
 
-def encoded(colour: str) -> str:
-    """A drawn picture in base64."""
-    return base64.b64encode(draw(colour, "square")).decode()
-
-
-def write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Lines with tabs between the fields; the columns are those of any row."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    lines = ["\t".join(columns), *("\t".join(str(row.get(name, "")) for name in columns) for row in rows)]
-    _write(path, "".join(f"{line}\n" for line in lines))
-
-
-def _lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    _write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def _pictures(folder: Path, names: Sequence[str]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for n, name in enumerate(names):
-        (folder / name).write_bytes(draw(COLOURS[n % len(COLOURS)], "square" if n % 2 else "circle"))
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+WRITERS = (
+    *(write_xgqa, write_xvnli, write_marvl, write_xm3600, write_mmmb, write_mmbench, write_pope),
+    *(write_coco, write_chair, write_xflickrco),
+    *(write_vqav2, write_maxm, write_m4u, write_mtvqa, write_m3exam),
+    *(write_babel_imagenet, write_mvl_sib),
+)

@@ -211,9 +211,7 @@ class Endpoint:
             if code in WITHOUT_END:
                 return EndpointError(where, hint="Add credit, then start again; what was answered is kept.")
             if pause is not None and pause > LONGEST_PAUSE:
-                hint = (
-                    f"It asks for a pause of {pause / 60:,.0f} minutes. Start again then; what was answered is kept."
-                )
+                hint = f"It asks for a pause of {pause / 60:,.0f} minutes. Start again then; what was answered is kept."
                 return EndpointError(where, hint=hint)
             return _RetryError(said, pause)
         if code in ABOUT_THE_TEXT:

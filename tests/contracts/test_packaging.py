@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,20 @@ def test_dependency_is_pinned_to_a_version_that_it_allows(line: str) -> None:
 
 def test_each_package_is_pinned_once() -> None:
     assert len(PINNED) == len(PINS)
+
+
+def installed_by(target: str) -> set[str]:
+    """The extras that a target of the Makefile installs itself."""
+    rule = (ROOT / "Makefile").read_text(encoding="utf-8").partition(f"\n{target}:")[2].partition("\n\n")[0]
+    (extras,) = re.findall(r"-e '\.\[([a-z,]+)\]'", rule)
+    return set(extras.split(","))
+
+
+def test_the_demo_installs_no_dictionaries_and_development_installs_every_extra() -> None:
+    dictionaries = {line for line in REQUIREMENTS if re.match("sudachi|pythainlp", line)}
+    assert dictionaries == set(EXTRAS["words"])
+    assert dictionaries.isdisjoint(line for extra in installed_by(".venv/.base") for line in EXTRAS[extra])
+    assert installed_by(".venv/.dev") == EXTRAS.keys()
 
 
 @pytest.mark.parametrize("name", ["torchvision", "timm", "triton"])

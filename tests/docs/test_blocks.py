@@ -3,7 +3,7 @@
 A block's info string says what is done with it:
 
     ```python run        executed, all of one document in one process, in a folder with the example pictures, and with
-                         an untrained stand-in for the built-in model `nano`
+                         an untrained stand-in for the built-in model `nano`, which is served for docs/serve.md
     ```python            must compile
     ```yaml recipe       must load as a recipe
     ```toml              must parse; a table [languages] or [llm.*] has the columns of that table only
@@ -22,6 +22,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,29 @@ def test_python_blocks_of_document_run(document: Path, playground: Path) -> None
     script = playground / f"{document.stem}.py"
     script.write_text("\n".join(lines) + "\n", encoding="utf-8")
     environment = {**os.environ, "VISIGLOT_CACHE": str(playground / "cache")}
-    done = subprocess.run(
-        [sys.executable, script.name], cwd=playground, env=environment, capture_output=True, text=True, check=False
-    )
+    with served(playground) if document.stem == "serve" else nullcontext("") as url:
+        done = subprocess.run(
+            [sys.executable, script.name],
+            cwd=playground,
+            env={**environment, "VISIGLOT_URL": url},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def served(playground: Path) -> Iterator[str]:
+    """Where the stand-in for `nano` is served."""
+    from tests.unit.serve.serving import SERVED, serving
+
+    from visiglot.models.load import load_model
+    from visiglot.serve.engine import Engine
+
+    model, processor = load_model(str(playground / "cache" / "runs" / "nano"), device="cpu")
+    with serving(Engine(model, processor), served=dataclasses.replace(SERVED, name="nano")) as running:
+        yield f"http://127.0.0.1:{running.port}/v1"
 
 
 @pytest.mark.parametrize("block", cases("yaml recipe"))

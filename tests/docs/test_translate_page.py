@@ -122,8 +122,8 @@ def test_numbers_are_those_of_the_code() -> None:
     text = " ".join(PAGE.split())
     assert f"more than {sentences.LONGEST_WORDS} words or {sentences.LONGEST} characters" in text
     assert f"{sentences.LONGEST_UNSPACED} where words have no spaces" in text
-    assert f"in shards of {SHARD};" in text
-    assert f"at most {translator.ASKED_TOGETHER:,}." in text
+    assert f"in shards of {SHARD}." in text
+    assert f"given, at most {translator.ASKED_TOGETHER:,}." in text
     assert f"up to {tally.SAMPLES} examples of each fate" in text
     assert f"with {seq2seq.MARGIN} more" in text
     budgets = seq2seq.BATCH_TOKENS

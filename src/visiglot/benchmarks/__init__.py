@@ -1,5 +1,43 @@
 """One small file for each benchmark; importing this package fills `visiglot.evaluate.benchmark.BENCHMARKS`."""
 
-from visiglot.benchmarks import marvl, mmbench, mmmb, nano, pope, xgqa, xm3600, xvnli
+from visiglot.benchmarks import (
+    babel_imagenet,
+    chair,
+    coco,
+    m3exam,
+    m4u,
+    marvl,
+    maxm,
+    mmbench,
+    mmmb,
+    mtvqa,
+    mvl_sib,
+    nano,
+    pope,
+    vqav2,
+    xflickrco,
+    xgqa,
+    xm3600,
+    xvnli,
+)
 
-__all__ = ["marvl", "mmbench", "mmmb", "nano", "pope", "xgqa", "xm3600", "xvnli"]
+__all__ = [
+    "babel_imagenet",
+    "chair",
+    "coco",
+    "m3exam",
+    "m4u",
+    "marvl",
+    "maxm",
+    "mmbench",
+    "mmmb",
+    "mtvqa",
+    "mvl_sib",
+    "nano",
+    "pope",
+    "vqav2",
+    "xflickrco",
+    "xgqa",
+    "xm3600",
+    "xvnli",
+]

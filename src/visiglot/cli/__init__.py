@@ -18,6 +18,7 @@ from visiglot.cli.languages import languages as languages_verb
 from visiglot.cli.options import verb
 from visiglot.cli.recipes import app as recipes_app
 from visiglot.cli.report import report as report_verb
+from visiglot.cli.serve import serve as serve_verb
 from visiglot.cli.train import train as train_verb
 from visiglot.cli.translate import translate as translate_verb
 
@@ -60,10 +61,10 @@ def visiglot(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Give an image encoder any language model's languages: translate, train, evaluate, export, caption, ask."""
+    """Give an image encoder any language model's languages: translate, train, evaluate, export, caption, ask, serve."""
 
 
-for main_verb in (translate_verb, train_verb, evaluate_verb, export_verb, caption_verb, ask_verb):
+for main_verb in (translate_verb, train_verb, evaluate_verb, export_verb, caption_verb, ask_verb, serve_verb):
     verb(app, WORK)(main_verb)
 app.add_typer(data_app, name="data", rich_help_panel=HELP)
 app.add_typer(recipes_app, name="recipes", rich_help_panel=HELP)

@@ -7,20 +7,26 @@ import platform
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 Facts = Iterator[tuple[str, str]]
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "pillow")
-_SHOWN_EXTRAS = ("train", "eval", "translate", "serve", "ray")
+_SHOWN_EXTRAS = ("train", "eval", "words", "translate", "serve", "ray")
 
 
-def doctor() -> None:
-    """Say what this machine can do: versions, memory, GPU, extras, built-in data, runs."""
+def doctor(
+    model: Annotated[
+        str | None, typer.Argument(help="Say what this model takes to be served; any that `visiglot serve` takes.")
+    ] = None,
+) -> None:
+    """Say what this machine can do: versions, memory, GPU, what it can serve, extras, built-in data, runs."""
     sections = (
         ("Python and packages", _packages()),
         ("Machine", _machine()),
+        ("Serving", _serving(model)),
         ("Extras", _extras()),
         ("Files", _files()),
     )
@@ -54,6 +60,15 @@ def _machine() -> Facts:
         yield "GPU", "none that PyTorch can use"
     fast = has_fast_bf16(torch.cuda.is_available())
     yield "bf16", "in hardware: `precision: auto` uses it" if fast else "not in hardware: `precision: auto` is fp32"
+
+
+def _serving(model: str | None) -> Facts:
+    from visiglot.cli.capacity import serving_facts, this_machine
+    from visiglot.cli.console import quiet_libraries
+
+    if model is not None:
+        quiet_libraries()
+    yield from serving_facts(this_machine(), model)
 
 
 def _extras() -> Facts:

@@ -141,6 +141,7 @@ def fingerprint_model(model: VisionLanguageModel, processor: VisiglotProcessor) 
         "ids": [spec.prefix_ids, spec.suffix_ids, spec.end_ids],
         "pixels": processor.fingerprint(),
         "vocabulary": sorted(processor.tokenizer.get_vocab().items()),
+        "connector": model.config.connector,
     }
     if spec.template.start:
         facts["start"] = spec.template.start

@@ -195,5 +195,9 @@ def higher_is_better(metric: str) -> bool:
     return METRICS.get(metric).higher_is_better if metric in METRICS else True
 
 
+def is_of_questions(metric: str) -> bool:
+    return METRICS.get(metric).of_questions if metric in METRICS else False
+
+
 def about(metric: str) -> str:
     return METRICS.get(metric).about if metric in METRICS else f"{metric}: not in this installation's table of metrics."

@@ -19,15 +19,15 @@ from itertools import islice
 from typing import Any
 
 from visiglot.errors import ModelError, PromptError, QueueFullError, ServeError
+from visiglot.memory import release_memory
 from visiglot.models.answer import FEATURE_BYTES, MAX_BATCH_TOKENS
 from visiglot.render import render
 from visiglot.serve.asks import Ask, EngineStats, Piece, TokenLogprob
 from visiglot.serve.batch import Batch, Counts, presentable
 from visiglot.serve.fair import FairQueue
 from visiglot.serve.job import Job, held_tokens, read_tokens
-from visiglot.serve.pictures import Pictures
+from visiglot.serve.pictures import Pictures, content_of
 from visiglot.serve.speech import Speech
-from visiglot.types import ImageRef
 
 __all__ = ["Ask", "Engine", "EngineStats", "Piece", "TokenLogprob"]
 
@@ -40,6 +40,13 @@ MAX_WAIT_SECONDS = 60.0
 READ_TOKENS = 4096
 """Prompt tokens, padding included, that are read between two steps, unless one prompt alone has more. A limit on how
 long the answers that are being made pause for those that join, and on the memory that reading takes."""
+
+NEW_PICTURES = 8
+"""Pictures that are encoded between two steps, unless one prompt alone shows more. For the same reason: the first of
+many who come together needn't wait for the pictures of all."""
+
+RELEASE_SECONDS = 10.0
+"""Between two times that memory is given back on a CPU, where batches of every size leave holes of every size."""
 
 AHEAD = 128
 """Asks that are looked at as the next ones."""
@@ -113,6 +120,8 @@ class Engine:
         self._pictures = Pictures(model, processor, self._pool, feature_bytes, self._wake)
         self._batch = Batch(model, processor, self._pictures, self._counts)
         self._given_up: list[tuple[Job, Piece | Exception]] = []
+        self._on_cpu = model.device.type == "cpu"
+        self._released = self._clock()
 
     # --- from any thread ---
 
@@ -225,7 +234,7 @@ class Engine:
         if job.left or self._closed:
             return
         job.sample = sample = render(job.ask.example, self._spec, complete=True)
-        job.pictures = tuple((_content(ref), ref) for ref in sample.images)
+        job.pictures = tuple((content_of(ref), ref) for ref in sample.images)
         needed = held_tokens([job], self._spec.layout)
         if needed > self._max_batch_tokens:
             decoding = job.ask.decoding
@@ -272,6 +281,9 @@ class Engine:
                 self._batch.join(joining)
                 self._flush()
         self._batch.step()
+        if self._on_cpu and self._clock() > self._released + RELEASE_SECONDS:
+            release_memory()
+            self._released = self._clock()
         with self._lock:
             self._expire()
         return False
@@ -315,7 +327,8 @@ class Engine:
                 continue
             if held_tokens([*held, *joining, job], self._spec.layout) > self._max_batch_tokens:
                 break
-            if joining and read_tokens([*joining, job]) > READ_TOKENS:
+            together = [*joining, job]
+            if joining and (read_tokens(together) > READ_TOKENS or self._pictures.unseen(together) > NEW_PICTURES):
                 self._changed = True
                 break
             joining.append(job)
@@ -378,14 +391,6 @@ def _deliver(out: Sequence[tuple[Job, Piece | Exception]]) -> None:
 def _put(out: Sequence[tuple[Job, Piece | Exception]]) -> None:
     for job, found in out:
         job.channel.put_nowait(found)
-
-
-def _content(ref: ImageRef) -> str:
-    """Equal for pictures that are the same."""
-    try:
-        return ref.key
-    except OSError:
-        return str(ref.path)  # it can't be read, which `load_image` will say
 
 
 def _closing() -> ServeError:

@@ -79,6 +79,10 @@ class Pictures:
             ready = ready and opening is not None and opening.done
         return ready
 
+    def unseen(self, jobs: Iterable[Job]) -> int:
+        """How many pictures must be encoded for `jobs`."""
+        return len({key for job in jobs for key, _ in job.pictures if key not in self.store})
+
     def features(self, jobs: Sequence[Job]) -> list[VisionFeatures | None]:
         """Of each of `jobs` the features [n, N, Dv] of its pictures; those that show the same get one object."""
         found: dict[str, VisionFeatures] = {}
@@ -124,3 +128,11 @@ class Pictures:
         except Exception as error:  # besides ours, those of an image processor that a picture surprises
             opening.error = error
         self._done()
+
+
+def content_of(ref: ImageRef) -> str:
+    """Equal for pictures that are the same."""
+    try:
+        return ref.key
+    except OSError:
+        return str(ref.path)  # it can't be read, which `load_image` will say

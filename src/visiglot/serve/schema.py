@@ -1,7 +1,7 @@
 """A body of `POST /v1/chat/completions` -> what is asked, checked key by key.
 
-OpenAI's parameters are of three kinds: those that do something (`ChatRequest`), those that are taken as long as they say
-what happens anyway (`WITHOUT_EFFECT`), and all others, which are refused by name. Nothing is ignored.
+OpenAI's parameters are of three kinds: those that do something (`ChatRequest`), those that are taken as long as they
+say what happens anyway (`WITHOUT_EFFECT`), and all others, which are refused by name. Nothing is ignored.
 """
 
 from __future__ import annotations
@@ -189,6 +189,8 @@ def _told(error: ValidationError) -> ApiError:
         return invalid(f"`{param[:128]}` isn't a parameter of this server.{hint}", param[:128], "unknown_parameter")
     if first["type"] == "missing":
         return invalid(f"`{param}` is missing.", param, "missing_required_parameter")
+    if first["type"] == "union_tag_invalid":
+        return invalid(f"`{param}.type` must be 'text' or 'image_url'.", f"{param}.type")
     return invalid(f"`{param}`: {first['msg'].removeprefix('Value error, ')}.", param)
 
 

@@ -116,8 +116,8 @@ class Folder:
             if other:
                 raise TranslationError(
                     f"{self.root} was made with other settings: {', '.join(WORDS.get(key, key) for key in other)}",
-                    hint=f"{ABOUT} in it has them. Name another --out, or delete what is there with --no-resume; what an "
-                    "engine has translated is kept all the same.",
+                    hint=f"{ABOUT} in it has them. Name another --out, or delete what is there with --no-resume; what "
+                    "an engine has translated is kept all the same.",
                 )
             if there["finished"]:
                 shutil.rmtree(self.root / SHARDS, ignore_errors=True)

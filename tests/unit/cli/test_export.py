@@ -265,6 +265,7 @@ def evaluation(folder: Path, weights: str) -> Path:
     write_scores([Score("toy", "english", "eng_Latn", "exact", "none", 10, 0.5, 0.4, 0.6)], folder / "scores.jsonl")
     mean = GroupMean(*row[:2], "", *row[2:], "all languages", "", ("eng_Latn", "deu_Latn"), 20, 10, 0.25, 0.2, 0.3)
     write_means([mean], folder / "means.jsonl")
+    (folder / "comparisons.jsonl").touch()
     return folder
 
 

@@ -205,3 +205,18 @@ def test_the_english_gap_of_all_languages_has_its_interval(toy: Benchmark, tmp_p
         if (one.metric, one.kind, one.name) == ("exact", "English gap", "")
     ]
     assert (gap["gap"], gap["low"], gap["high"]) == pytest.approx((-compared.value, -compared.high, -compared.low))
+
+
+def test_chance_that_differs_by_language_stands_beside_each_bar(
+    register: Callable[[Benchmark], Benchmark], tmp_path: Path
+) -> None:
+    register(replace(toy_benchmark(), metrics={"choice": ("exact", "chance", "choices")}))
+    choices = {"eng_Latn": ("cat", "dog"), "deu_Latn": ("cat", "dog", "sun", "tree")}
+    table = {
+        code: [replace(row("1", "cat", language=code, task="choice"), choices=those)] for code, those in choices.items()
+    }
+    _, markdown, values = reported(write(tmp_path / "e", table), out=tmp_path)
+    assert cells(markdown, "exact by language", "German")[4:6] == ["25.0 %", "4.00"]
+    assert cells(markdown, "exact by language", "English")[4:6] == ["50.0 %", "2.00"]
+    questions = values["results"][0]["models"][0]["questions"]
+    assert questions["chance"]["deu_Latn"]["value"] == 0.25

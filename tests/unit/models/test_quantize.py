@@ -87,7 +87,7 @@ def test_every_encoder_runs_quantised(vision: str, connector: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_quantised_model_decodes_rows_as_it_decodes_them_alone(kind: str, llm: str) -> None:
     model: Any = StandIn(copy.deepcopy(tiny_llm(llm)))
-    for name in quantize._linear_layers(model.language_model):
+    for name in quantize.linear_layers(model.language_model):
         owner = model.language_model.get_submodule(name.rpartition(".")[0])
         last = name.rpartition(".")[2]
         setattr(owner, last, quantize._quantized(getattr(owner, last), kind))

@@ -11,6 +11,7 @@ from tests.unit.serve.asking import ENDLESS, PICTURES, alone, ask, gather, piece
 
 from visiglot.errors import ModelError, PromptError
 from visiglot.models.decode import Decoder, Decoding, Row
+from visiglot.serve import engine as engine_module
 from visiglot.serve.engine import Ask, Engine
 from visiglot.types import VisionFeatures
 
@@ -200,6 +201,22 @@ def test_a_picture_is_encoded_once_for_all_who_ask_about_it(connector: str, pass
 
     with running(built) as engine:
         run(main(engine))
+
+
+def test_the_pictures_of_many_who_come_together_are_encoded_a_few_at_a_time(
+    passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "NEW_PICTURES", 2)
+    asks = [ask(colour, ref) for colour, ref in PICTURES.items()]
+    asks.append(ask("all", *list(PICTURES.values())[:3], words="dog ", decoding=Decoding(2)))
+
+    async def main(engine: Engine) -> None:
+        await asyncio.gather(*(text(engine, one) for one in asks))
+
+    with running(tiny("t5"), feature_bytes=0) as engine:
+        run(main(engine))
+    assert sum(passes) >= 7
+    assert set(passes) <= {1, 2, 3}
 
 
 def test_several_answers_to_one_prompt_share_the_picture_s_features(monkeypatch: pytest.MonkeyPatch) -> None:

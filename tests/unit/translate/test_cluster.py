@@ -19,6 +19,7 @@ from visiglot.environment import versions
 from visiglot.errors import MissingExtraError, TranslationError
 from visiglot.translate import cluster, workers
 from visiglot.translate.cluster import Cluster, ClusterNotice, Known, shares, takes_gpu
+from visiglot.translate.engines.memory import memory_engine
 from visiglot.translate.jobs import Shard
 from visiglot.translate.translator import Answers, Questions, TranslationNotice
 from visiglot.translate.workers import Desk, Order, Worker, value
@@ -274,6 +275,17 @@ def test_workers_share_what_was_translated(worker: Callable[..., Worker]) -> Non
     assert answers.whole["What is this?"].text == "[deu_Latn] What is this?"  # type: ignore[union-attr]
     assert second[0].whole == third[0].whole == answers.whole
     assert (answers.work.made, second[0].work.made, second[0].work.found) == (3, 0, 3)
+
+
+def test_workers_know_what_people_have_translated_of_whole_texts(worker: Callable[..., Worker], tmp_path: Path) -> None:
+    path = tmp_path / "house.tsv"
+    path.write_text("en\tde\nA dog. It runs.\tDa rennt ein Hund.\ncouch\tSofa\n", encoding="utf-8")
+    make = partial(memory_engine, path)
+    one = worker(make, identity=make().identity)
+    value(one.ready())
+    answers, _ = value(one.answer(Questions(DE, ("A dog. It runs.",), ("couch",))))
+    assert answers.whole["A dog. It runs."].text == "Da rennt ein Hund."
+    assert answers.labels["couch"].text == "Sofa"
 
 
 def test_an_engines_error_and_its_hint_come_home(worker: Callable[..., Worker], monkeypatch: Any) -> None:

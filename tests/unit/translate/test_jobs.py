@@ -125,6 +125,7 @@ def test_the_root_of_pictures_is_above_all_files_of_the_source(tmp_path: Path) -
         ["a", "a", "a#2"],
         ["a#2", "a", "a"],
         ["Coco", "coco"],
+        ["coco", "Coco"],
         ["caf\u00e9", "cafe\u0301"],
         ["...", "source", "-"],
     ],

@@ -400,10 +400,11 @@ def test_identity_follows_the_file_and_the_other_engine(tmx: Path, upper: Upper)
 
 def test_an_engine_that_was_renamed_signs_with_its_new_name(tmx: Path, upper: Upper) -> None:
     first = build(tmx, engine="tests-upper")
+    identity = first.identity
     assert first.translate(["a"], ENGLISH, GERMAN)[0].engine == "tests/upper"
     upper.name = "tests/renamed"  # type: ignore[misc]
     second = build(tmx, engine="tests-upper")
-    assert second.identity != first.identity, "its outputs are kept apart"
+    assert second.identity != identity, "its outputs are kept apart"
     assert second.translate(["a"], ENGLISH, GERMAN)[0].engine == "tests/renamed"
     assert upper.asked == ["a"], "and nothing is translated anew"
 

@@ -14,8 +14,10 @@ from tests.translating import Marked, Strict
 
 from visiglot.config import AllocationSection, SourceSection
 from visiglot.data.parquet_source import ParquetSource
+from visiglot.data.progress import telling
 from visiglot.errors import LanguageError, TranslationError
 from visiglot.translate import jobs as jobs_module
+from visiglot.translate import rules as rules_module
 from visiglot.translate.folder import Folder
 from visiglot.translate.jobs import Job, plan_source
 from visiglot.translate.pipeline import Choices, joint_licence, translate
@@ -173,6 +175,80 @@ def test_a_folder_of_something_else_is_never_written_over(run: Run, tmp_path: Pa
     (tmp_path / "out" / "thesis.tex").touch()
     with pytest.raises(TranslationError, match=r"holds thesis.tex"):
         run("out", job_of(questions(), DE), resume=False)
+
+
+def test_a_folder_of_something_else_is_left_as_it_is(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").touch()
+    with pytest.raises(TranslationError, match=r"holds thesis.tex"):
+        run("out", job_of(questions(), DE))
+    (tmp_path / "out" / "thesis.tex").unlink()
+    assert list((tmp_path / "out").iterdir()) == []
+    run("out", job_of(questions(), DE))
+
+
+class OnDisk(Facts):
+    """Facts that say which file they are read from."""
+
+    files: tuple[Path, ...] = ()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_source_that_was_edited_is_never_mixed_with_what_it_was(run: Run, tmp_path: Path, finished: bool) -> None:
+    path = tmp_path / "rows.jsonl"
+
+    def source(text: str) -> OnDisk:
+        path.write_text(text, encoding="utf-8")
+        found = OnDisk([(EN, {"caption": f"picture {n} of {text}"}) for n in range(10)])
+        found.files = (path,)
+        return found
+
+    first = source("dogs")
+    if finished:
+        run("out", job_of(first, DE))
+    else:
+        with pytest.raises(TranslationError, match="gone"):
+            run("out", job_of(first, DE), engine=Marked(fail_after=1))
+    edited = source("a cat")
+    with pytest.raises(TranslationError, match=r"other settings: files of a source \(they have changed\)") as caught:
+        run("out", job_of(edited, DE))
+    assert "--no-resume" in str(caught.value.hint)
+    run("out", job_of(edited, DE), resume=False)
+    assert {one.facts["caption"] for one in read(tmp_path / "out")} == {
+        f"[{DE}] picture {n} of a cat" for n in range(10)
+    }
+
+
+@pytest.mark.parametrize("change", ["RULES", "TABLES"])
+def test_shards_of_other_rules_are_never_mixed(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    with pytest.raises(TranslationError, match="gone"):
+        run("out", job_of(questions(), DE), engine=Marked(fail_after=2))
+    value = rules_module.RULES + 1 if change == "RULES" else {"visiglot.translate": ("filters.toml",)}
+    monkeypatch.setattr(rules_module, change, value)
+    with pytest.raises(TranslationError, match=r"other settings: rules \(visiglot has others now\)"):
+        run("out", job_of(questions(), DE))
+
+
+def test_it_says_how_far_it_is_within_the_first_shard(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visiglot.data.progress.EVERY", 0.0)
+    said: list[str] = []
+    with telling(said.append):
+        run("out", job_of(questions(3), DE))
+    assert said[0].startswith("translating: 0 of 3 examples")
+    assert "4 sentences translated" in said[0]
+    assert said[-1].startswith("translating: 3 of 3 examples")
+
+
+def test_a_finished_translation_holds_no_line_of_the_ledger_in_memory(run: Run, tmp_path: Path) -> None:
+    rows = [(EN, {"caption": f"picture {n}{' rejected' if n % 2 else ''}"}) for n in range(20)]
+    found = run("out", job_of(Facts(rows), DE, SW))
+    assert [(one.left_out, one.rejected, dict(one.reasons)) for one in found] == [(10, (), {"wrong language": 10})] * 2
+    lines = [json.loads(line) for line in (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()]
+    wanted = [f"facts/{n}/{code}" for code in (DE, SW) for n in range(1, 20, 2)]
+    assert [line["id"] for line in lines] == wanted
+    assert {tuple(line) for line in lines} == {("source", "id", "language", "reason", "detail")}
 
 
 def test_two_processes_never_share_a_folder(run: Run, tmp_path: Path) -> None:

@@ -100,6 +100,16 @@ def test_samples_are_the_same_in_whatever_order_shards_are_done(tmp_path: Path) 
     assert (one.translated, len(one.samples)) == (100, SAMPLES)
 
 
+def test_tallies_together_count_who_was_rejected_and_dont_name_them() -> None:
+    parts = [
+        tally("a", DE, kept=1, rejected=[Rejected(f"{n}", DE, reason, "") for n in range(3)], labels={"translated": 2})
+        for reason in ("copy", "copy", "empty")
+    ]
+    (one,) = merged(parts)
+    assert (one.kept, one.left_out, one.rejected) == (3, 9, ())
+    assert (one.reasons, one.labels) == ({"copy": 6, "empty": 3}, {"translated": 6})
+
+
 def test_a_tally_is_read_as_it_was_written(tmp_path: Path) -> None:
     lines = [Rejected("1", AR, "copy", "it is"), Rejected("2", AR, "copy", "it is")]
     one = tally("a", AR, kept=1, translated=2, rejected=lines, samples=[Sample("1", AR, (("x", "ك"),), "copy", "d")])

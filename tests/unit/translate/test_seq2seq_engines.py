@@ -120,13 +120,13 @@ def test_batches_are_handed_over_as_they_come(name: str, models: dict[str, Path]
 
     monkeypatch.setattr(built, "_asked" if name == "ctranslate2" else "_generate", counted)
     sentences = texts(20, seed=2)
-    portions = built.portions(sentences, SOURCE, TARGET)
-    made, handed = {}, 0
-    for some in portions:
-        made |= some
-        handed += 1
+    batches = plan(dict(enumerate(built.codec.encode(sentences, SOURCE, TARGET))), built.limits)
+    for handed, _ in enumerate(built.generate(batches), 1):
         assert given <= handed + AHEAD, "more would be lost"
-    assert handed > 5
+    assert given == handed > 5
+    portions = list(built.portions(sentences, SOURCE, TARGET))
+    assert len(portions) > 3
+    made = {text: one for some in portions for text, one in some.items()}
     assert [made[text] for text in sentences] == built.translate(sentences, SOURCE, TARGET)
 
 

@@ -114,6 +114,7 @@ class _Scanner:
             if self._peek() not in ("[", "{"):
                 self._value()
             elif key == at:
+                self._rows = 0
                 yield from self._items()
             else:
                 for _ in self._items():

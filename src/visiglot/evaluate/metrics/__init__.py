@@ -73,6 +73,7 @@ class Metric:
         maximum: the best possible value, the right end of bars; None: open.
         higher_is_better: false for error rates.
         configure: makes this metric follow settings; None: it knows none.
+        of_questions: whether it is the same whatever is answered (chance), and stands beside others only.
     """
 
     name: str
@@ -84,6 +85,7 @@ class Metric:
     maximum: float | None = 1.0
     higher_is_better: bool = True
     configure: Callable[[ScoreSettings], Metric] | None = None
+    of_questions: bool = False
 
     def under(self, settings: ScoreSettings) -> Metric:
         """This metric as `settings` want it."""
@@ -105,6 +107,8 @@ METRICS: Registry[Metric] = Registry(
         "visiglot.evaluate.metrics.folded",
         "visiglot.evaluate.metrics.m4u",
         "visiglot.evaluate.metrics.likelihood",
+        "visiglot.evaluate.metrics.chance",
+        "visiglot.evaluate.metrics.mtvqa",
         "visiglot.evaluate.metrics.pope",
         "visiglot.evaluate.metrics.chair",
         "visiglot.evaluate.metrics.fidelity",

@@ -14,6 +14,7 @@ from visiglot.evaluate.report.again import add_again
 from visiglot.evaluate.report.details import add_details
 from visiglot.evaluate.report.headline import add_headline
 from visiglot.evaluate.report.numbers import Report, collect
+from visiglot.evaluate.report.routing import add_routing
 from visiglot.evaluate.report.samples import add_failures, add_samples, pick
 from visiglot.evaluate.report.values import report_json
 from visiglot.evaluate.summary import Evaluation, load_evaluations
@@ -71,6 +72,7 @@ def report_page(report: Report, evaluations: Sequence[Evaluation], *, see: Seque
     add_headline(page, report)
     for result in report.shown():
         add_details(page, report, result)
+    add_routing(page, evaluations)
     controls = {(one.key.benchmark, one.key.prompt_set) for one in report.results if one.control_of}
     picked = [pick(evaluation, controls) for evaluation in evaluations]
     add_samples(page, report, picked)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from visiglot.evaluate.comparisons import KINDS
 from visiglot.evaluate.report.cells import (
+    NONE,
     compared_cell,
     fidelity_cell,
     gap_cell,
@@ -20,7 +21,7 @@ from visiglot.evaluate.report.cells import (
 )
 from visiglot.evaluate.report.headline import add_values
 from visiglot.evaluate.report.numbers import ModelResult, Report, Result
-from visiglot.evaluate.summary import by_tier
+from visiglot.evaluate.summary import by_tier, is_percent
 from visiglot.languages import language
 from visiglot.sheet import Bar, Mark, Measure, Page, format_value
 
@@ -96,6 +97,7 @@ def _columns(result: Result) -> list[tuple[str, Cell]]:
         ("answers", lambda model, code: f"{model.scores[code].n:,}"),
         ("failed", lambda model, code: f"{model.scores[code].missing:,}"),
     ]
+    columns += [(name, _of_questions(name)) for name in dict.fromkeys(n for model in models for n in model.questions)]
     if any(score.undetermined for model in models for score in model.scores.values()):
         columns.append(("undetermined", lambda model, code: f"{model.scores[code].undetermined:,}"))
     if any(model.unread for model in models):
@@ -103,6 +105,14 @@ def _columns(result: Result) -> list[tuple[str, Cell]]:
     if any(model.fidelity for model in models):
         columns.append(("in the language (references)", lambda model, code: fidelity_cell(model, [code])))
     return columns
+
+
+def _of_questions(metric: str) -> Cell:
+    def cell(model: ModelResult, code: str) -> str:
+        score = model.questions.get(metric, {}).get(code)
+        return NONE if score is None else format_value(score.value, percent=is_percent(metric))
+
+    return cell
 
 
 def _tier_heading(report: Report, result: Result, tier: str) -> str:

@@ -19,6 +19,7 @@ from visiglot.evaluate.summary import (
     about,
     best_first,
     higher_is_better,
+    is_of_questions,
     is_percent,
     key_of,
     language_groups,
@@ -65,6 +66,7 @@ class ModelResult:
         fidelity, identified: beside each language's score, the share of answers that are in it, and the share of the
             references that the same identifier takes for it; empty where it wasn't measured.
         unread: the share of answers in which nothing was found that could be right or wrong; likewise.
+        questions: by metric, what is so whatever is answered, and may differ by language (chance).
     """
 
     model: str
@@ -76,6 +78,7 @@ class ModelResult:
     fidelity: Mapping[str, Score]
     identified: Mapping[str, Score]
     unread: Mapping[str, Score]
+    questions: Mapping[str, Mapping[str, Score]]
 
     def mean(self, group: str, relative_to: str = "") -> GroupMean | None:
         """The mean over a group of languages, by itself or relative to another's; None when there is none."""
@@ -218,6 +221,11 @@ def _model_result(evaluation: Evaluation, found: Mapping[Key, Mapping[str, Score
         fidelity=fidelity,
         identified=identified,
         unread=_beside(found, key, READING_FAILURES),
+        questions={
+            other.metric: of_questions
+            for other, of_questions in found.items()
+            if _task_of(other) == _task_of(key) and other != key and is_of_questions(other.metric)
+        },
     )
 
 

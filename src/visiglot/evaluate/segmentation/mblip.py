@@ -77,7 +77,7 @@ def _sudachi() -> Any:
 
         return Dictionary(dict="core").tokenizer(mode=SplitMode.A)
     except ImportError as error:
-        raise MissingExtraError("sudachipy", "eval") from error
+        raise MissingExtraError("sudachipy", "words") from error
 
 
 @cache
@@ -92,7 +92,7 @@ def _newmm() -> Any:
     try:
         from pythainlp.tokenize import word_tokenize
     except ImportError as error:
-        raise MissingExtraError("pythainlp", "eval") from error
+        raise MissingExtraError("pythainlp", "words") from error
     return word_tokenize
 
 

@@ -17,10 +17,13 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
+from itertools import chain, pairwise
+from typing import NamedTuple
 
 from visiglot.evaluate.segmentation import SEGMENTATIONS, Segmentation
+from visiglot.evaluate.segmentation.chunks import Chunks
 
 PUNCTUATION = frozenset({"''", "'", "``", "`", ".", "?", "!", ",", ":", "-", "--", "...", ";"})
 """Tokens that pycocoevalcap drops, of those that can occur in lower case."""
@@ -51,28 +54,62 @@ TWO_WORDS = {word: (word[:3], word[3:]) for word in ("cannot", "gimme", "gonna",
 CLITICS = frozenset({"'s", "'d", "'m", "'ll", "'re", "'ve"})
 
 _LINE_BREAKS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\u2028\u2029]")
+_OTHER_SPACES = re.compile(r"[^\S ]")
 _PLAIN = re.compile(r"([A-Za-z ]*+(?:,[A-Za-z ]++)*+)([.?!]?)[ \n]*")
 _OUTSIDE = re.compile(r"[\s,]+(?=[\sA-Za-z]|$)")
 
 
 def tokenise(texts: Sequence[str], language: str) -> list[list[str]]:
-    """The words of each text; the language makes no difference, as in pycocoevalcap."""
-    return [_words(text) for text in texts]
+    """The words of each text; the language makes no difference, as in pycocoevalcap.
+
+    Few rules see beyond a space (`_across`). Where none of them can, each chunk between spaces is cut once. A line in
+    which a tag may begin, or with other spaces than U+0020, is cut as a whole.
+    """
+    reading, ends, goes_on = set[str](), *_across()
+
+    def words_of(chunk: str) -> list[str]:
+        words = cut(chunk)
+        if ends.search(chunk[-8:]) or (words and len(words[-1]) == 2 and words[-1][1] == "."):  # "plan A."
+            reading.add(chunk)
+        return words
+
+    look_up = Chunks(words_of).__getitem__
+    found: list[list[str]] = []
+    for text in texts:
+        words = _plain(text)
+        if words is None:
+            line = text if text.isprintable() else _LINE_BREAKS.sub(" ", text).replace("\u00ad", "")
+            chunks = line.split(" ")
+            if len(chunks) == 1 or "<" in line or (not line.isprintable() and _OTHER_SPACES.search(line)):
+                words = cut(line)
+            else:
+                words = list(chain.from_iterable(map(look_up, chunks)))
+                if not reading.isdisjoint(chunks) and any(
+                    left in reading and goes_on.match(right) for left, right in pairwise(chunks)
+                ):
+                    words = cut(line)
+        found.append(words)
+    return found
 
 
 def signature() -> str:
     return "ptb"
 
 
-def _words(text: str) -> list[str]:
-    """The words of one text, punctuation dropped."""
+def cut(line: str) -> list[str]:
+    """The words of one line by the rules alone, punctuation dropped."""
+    return [word for token in _tokens(line) for word in _written(token) if word not in PUNCTUATION]
+
+
+def _plain(text: str) -> list[str] | None:
+    """The words of a text that has nothing but words that no rule splits or joins, as most English captions."""
     plain = _PLAIN.fullmatch(text)
-    if plain is not None:  # most captions: nothing but words that no rule splits or joins
-        words = plain[1].lower().replace(",", " ").split()
-        if TWO_WORDS.keys().isdisjoint(words) and not (plain[2] == "." and words and _keeps_full_stop(words[-1])):
-            return words
-    text = _LINE_BREAKS.sub(" ", text).replace("\u00ad", "")
-    return [word for token in _tokens(text) for word in _written(token) if word not in PUNCTUATION]
+    if plain is None:
+        return None
+    words = plain[1].lower().replace(",", " ").split()
+    if TWO_WORDS.keys().isdisjoint(words) and not (plain[2] == "." and words and _keeps_full_stop(words[-1])):
+        return words
+    return None
 
 
 def _keeps_full_stop(word: str) -> bool:
@@ -83,7 +120,8 @@ def _keeps_full_stop(word: str) -> bool:
 def _tokens(text: str) -> Iterator[str]:
     """The tokens of one line as they are written in it."""
     place, end = 0, len(text)
-    simple, in_word, of_words, of_signs = _rules()
+    simple, in_word = _simple()
+    of_words, of_signs = _rules_for(_signs().intersection(text))
     while place < end:
         if skipped := _OUTSIDE.match(text, place):
             place = skipped.end()
@@ -152,18 +190,67 @@ def _any_of(words: list[str]) -> str:
     return f"(?:{'|'.join(sorted(words, key=len, reverse=True))})"
 
 
-@cache
-def _rules() -> tuple[re.Pattern[str], re.Pattern[str], list[re.Pattern[str]], list[re.Pattern[str]]]:
-    """Words that need no rule, how a word begins, the rules for what begins so, and the others.
+class _Rule(NamedTuple):
+    """One kind of token.
 
-    Group 1 of a rule is the token, the rest must follow it.
+    Attributes:
+        pattern: group 1 is the token, the rest must follow it.
+        signs: the rule can match only in a text that has one of these; empty: in any.
     """
+
+    pattern: re.Pattern[str]
+    signs: frozenset[str]
+
+
+@cache
+def _simple() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """Words that need no rule, and how a word begins."""
+    letters = "A-Za-z" + _class("letters")
+    return re.compile(f"[{letters}{_class('marks')}]++(?=,? |$)"), re.compile(f"[{letters}0-9]")
+
+
+@cache
+def _across() -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """How a chunk ends before a space that a rule may read across, and how the chunk after that space begins then.
+
+    The rules are those for "1 1/2", "(555) 123-4567", "no. 5", "rock 'n' roll" and "plan A. The". That of tags isn't
+    covered, as it reads across every space. Two spaces in a row count as such a beginning.
+    """
+    before_number = _any_of(_data()["abbreviations"]["before_number"].split())
+    return (
+        re.compile(rf"(?:[0-9)]|(?i:{before_number})\.|rock)$"),
+        re.compile(rf"[0-9]|$|'n'|{_any_of(_sentence_starts())}"),
+    )
+
+
+def _sentence_starts() -> list[str]:
+    starts = [word.capitalize() for word in _data()["sentences"]["starts"].split()]
+    return starts + [word.upper() for word in starts]
+
+
+@cache
+def _signs() -> frozenset[str]:
+    return frozenset().union(*(rule.signs for rules in _rules() for rule in rules))
+
+
+@lru_cache(maxsize=4096)
+def _rules_for(signs: frozenset[str]) -> tuple[list[re.Pattern[str]], list[re.Pattern[str]]]:
+    """The rules that may match in a text with these signs: for what begins as a word, and the others."""
+    first, second = (
+        [rule.pattern for rule in rules if not rule.signs or not signs.isdisjoint(rule.signs)] for rules in _rules()
+    )
+    return first, second
+
+
+@cache
+def _rules() -> tuple[list[_Rule], list[_Rule]]:
+    """The rules for what begins as a word, and the others."""
     letters = "A-Za-z" + _class("letters")
     marked = letters + _class("marks")
     digits = "0-9"
     known = {kind: words.split() for kind, words in _data()["abbreviations"].items()}
-    starts = [word.capitalize() for word in _data()["sentences"]["starts"].split()]
-    quote = "['’]"
+    quotes = "'’"
+    quote = f"[{quotes}]"
     not_in_word = f"(?![{marked}{digits}])"
     part = f"(?>[{marked}][{marked}{digits}]*|[{letters}{digits}]+)"
     thing = f"{part}(?:[\\-_\u058a\u2010\u2011]{part})*"
@@ -175,83 +262,87 @@ def _rules() -> tuple[re.Pattern[str], re.Pattern[str], list[re.Pattern[str]], l
     address = r'[^\s"<>|(){}]'
     address_end = r'[^\s"<>|.!?,(){}\-]'
     of_words = [
-        (f"(?i:cap{quote}n)", ""),
-        (f"[{marked}][{marked}{digits}]*", ""),
-        (thing, ""),
-        (f"{elided}(?:[_-]{elided})*", ""),
-        (f"[A-Za-z]+[aeiouyAEIOUY]{quote}[aeiouA-Z][{letters}]*|(?i:c{quote}est)", ""),  # Hawai'i, qu'une
-        (f"{piece}/{piece}(?:/{piece})?", ""),  # and/or, km/h, he/she-like
-        ("(?:[0-9]{1,4}[- \u00a0])?[0-9]{1,4}[/\u2044][0-9]{1,4}", ""),  # 1 1/2
-        ("[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}", ""),
-        ("[0-9]+(?:[.,:\u066b\u066c][0-9]+)*", ""),
-        (r"[A-Za-z0-9]+(?:[.,][A-Za-z0-9]+|[.,](?=-))+(?:-[A-Za-z0-9]+)+", ""),  # 2.6-inch, libfoo1.2-java
-        (r"[A-Za-z0-9]*[0-9](?:\.[0-9]+)*(?:\.[xX])+(?:-[A-Za-z0-9]+)*", r"(?=[.,\s]|$)"),  # 2.6.x
+        (f"(?i:cap{quote}n)", "", quotes),
+        (f"[{marked}][{marked}{digits}]*", "", ""),
+        (thing, "", ""),
+        (f"{elided}(?:[_-]{elided})*", "", ""),
+        (f"[A-Za-z]+[aeiouyAEIOUY]{quote}[aeiouA-Z][{letters}]*|(?i:c{quote}est)", "", quotes),  # Hawai'i, qu'une
+        (f"{piece}/{piece}(?:/{piece})?", "", "/"),  # and/or, km/h, he/she-like
+        ("(?:[0-9]{1,4}[- \u00a0])?[0-9]{1,4}[/\u2044][0-9]{1,4}", "", "/\u2044"),  # 1 1/2
+        ("[0-9]{1,2}/[0-9]{1,2}/[0-9]{2,4}", "", "/"),
+        ("[0-9]+(?:[.,:\u066b\u066c][0-9]+)+", "", ".,:\u066b\u066c"),
+        (r"[A-Za-z0-9]+(?:[.,][A-Za-z0-9]+|[.,](?=-))+(?:-[A-Za-z0-9]+)+", "", "-"),  # 2.6-inch, libfoo1.2-java
+        (r"[A-Za-z0-9]*[0-9](?:\.[0-9]+)*(?:\.[xX])+(?:-[A-Za-z0-9]+)*", r"(?=[.,\s]|$)", "."),  # 2.6.x
         # foo.bar, U.S-led, what?no
-        (f"(?!{doctor}){dotted}(?:-[A-Za-z0-9]+)*", ""),
-        (f"(?!{doctor})[{letters}][{letters}{digits}]*(?:[.?!][{letters}][{letters}{digits}]*)+", ""),
+        (f"(?!{doctor}){dotted}(?:-[A-Za-z0-9]+)*", "", "."),
+        (f"(?!{doctor})[{letters}][{letters}{digits}]*(?:[.?!][{letters}][{letters}{digits}]*)+", "", ".?!"),
         # abbreviations
-        (f"(?:[A-Za-z0-9]+-)*{acronym}(?:-[A-Za-z0-9.]*[A-Za-z0-9])?", ""),
-        (f"(?:[A-Za-z0-9]+-)*{acronym}-{acronym}", ""),
-        (doctor, ""),
-        (r"[A-Za-z]\.", ""),
-        ("[A-Za-z]", rf"\.\s+{_any_of(starts + [word.upper() for word in starts])}(?=\s)"),  # plan A. The
-        (rf"(?i:{_any_of(known['always'])})\.(?:-[A-Za-z]+)?", ""),
-        (rf"{_any_of([f'{word[0].upper()}(?i:{word[1:]})' for word in known['capital']])}\.", ""),
-        (rf"{_any_of(known['not_upper'] + [word.capitalize() for word in known['not_upper']])}\.", ""),
-        (rf"(?i:{_any_of(known['before_number'])})\.", r"\s*[0-9]"),
-        (rf"(?:{thing}|{elided}|{dotted})\.", "[,;:]"),
+        (f"(?:[A-Za-z0-9]+-)*{acronym}(?:-[A-Za-z0-9.]*[A-Za-z0-9])?", "", "."),
+        (f"(?:[A-Za-z0-9]+-)*{acronym}-{acronym}", "", "."),
+        (doctor, "", "."),
+        (r"[A-Za-z]\.", "", "."),
+        ("[A-Za-z]", rf"\.\s+{_any_of(_sentence_starts())}(?=\s)", "."),  # plan A. The
+        (rf"(?i:{_any_of(known['always'])})\.(?:-[A-Za-z]+)?", "", "."),
+        (rf"{_any_of([f'{word[0].upper()}(?i:{word[1:]})' for word in known['capital']])}\.", "", "."),
+        (rf"{_any_of(known['not_upper'] + [word.capitalize() for word in known['not_upper']])}\.", "", "."),
+        (rf"(?i:{_any_of(known['before_number'])})\.", r"\s*[0-9]", "."),
+        (rf"(?:{thing}|{elided}|{dotted})\.", "[,;:]", "."),
         # contractions
-        (part, f"{quote}(?i:s|d|m|ll|re|ve|n|em){not_in_word}"),
-        ("[A-Za-z0-9]*[A-MO-Za-mo-z]", f"[nN]{quote}[tT]"),
-        (f"[nN]{quote}[tT]", ""),
-        (f"(?:[jdlJDL]|[oO]l){quote}", ""),
-        (f"[yY]{quote}", f"[{letters}]"),
+        (part, f"{quote}(?i:s|d|m|ll|re|ve|n|em){not_in_word}", quotes),
+        ("[A-Za-z0-9]*[A-MO-Za-mo-z]", f"[nN]{quote}[tT]", quotes),
+        (f"[nN]{quote}[tT]", "", quotes),
+        (f"(?:[jdlJDL]|[oO]l){quote}", "", quotes),
+        (f"[yY]{quote}", f"[{letters}]", quotes),
         # the web
-        (f"(?i:https?)://{address}+{address_end}", ""),
-        (rf"(?:[a-z]+\.)+(?i:com|net|org|edu)/{address}+{address_end}", ""),
-        (rf"(?i:www)\.(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{{2,4}}(?:/{address}+{address_end})?", ""),
-        (r'[A-Za-z0-9][^\s"<>|(){}@]*@[^\s"<>|(){}.@](?:[^\s"<>|(){}]*[^\s"<>|(){}.])?', ""),
+        (f"(?i:https?)://{address}+{address_end}", "", "/"),
+        (rf"(?:[a-z]+\.)+(?i:com|net|org|edu)/{address}+{address_end}", "", "/"),
+        (rf"(?i:www)\.(?:[A-Za-z0-9\-]+\.)+[A-Za-z]{{2,4}}(?:/{address}+{address_end})?", "", "."),
+        (r'[A-Za-z0-9][^\s"<>|(){}@]*@[^\s"<>|(){}.@](?:[^\s"<>|(){}]*[^\s"<>|(){}.])?', "", "@"),
         # AT&T, C++, US$
-        ("[A-Z]+(?:[&+][A-Z]+)+", ""),
-        (r"[Cc]\+\+|[CcFf]#", ""),
-        ("rock 'n' roll", ""),
-        (r"[A-Z]+\$", ""),
+        ("[A-Z]+(?:[&+][A-Z]+)+", "", "&+"),
+        (r"[Cc]\+\+|[CcFf]#", "", "+#"),
+        ("rock 'n' roll", "", quotes),
+        (r"[A-Z]+\$", "", "$"),
     ]
     every_sign = re.escape("".join(chr(code) for code in range(33, 127) if not chr(code).isalnum()))
     of_signs = [
-        (f"[{marked}][{marked}{digits}]*", ""),
-        (f"[{every_sign}{_class('symbols')}{re.escape(''.join(REWRITTEN))}]", ""),
-        (r"[+-]?(?:[0-9]+(?:[.,:\u066b\u066c][0-9]+)*|(?:[.,:\u066b\u066c][0-9]+)+)", ""),
+        (f"[{marked}][{marked}{digits}]*", "", ""),
+        (f"[{every_sign}{_class('symbols')}{re.escape(''.join(REWRITTEN))}]", "", ""),
+        (r"[+-][0-9]+(?:[.,:\u066b\u066c][0-9]+)*|[+-]?(?:[.,:\u066b\u066c][0-9]+)+", "", "+-.,:\u066b\u066c"),
         # tags and mail addresses in angle brackets
         (
             r"<[!?]?[A-Za-z][A-Za-z0-9_:.\-]*"
             r"(?: [A-Za-z][A-Za-z0-9_:.\-]*| ?[A-Za-z0-9_:.\-]+ ?= ?(?:\"[^\"]*\"|'[^']*'))* ?[/?]?>",
             "",
+            "<",
         ),
-        (r"</[A-Za-z][A-Za-z0-9_:.\-]*>|<!--[^>]*-->", ""),
-        (r'<[A-Za-z0-9][^\s"<>|(){}@]*@[^\s"<>|(){}]+>', ""),
+        (r"</[A-Za-z][A-Za-z0-9_:.\-]*>|<!--[^>]*-->", "", "<"),
+        (r'<[A-Za-z0-9][^\s"<>|(){}@]*@[^\s"<>|(){}]+>', "", "<"),
         # contractions
-        (f"{quote}(?i:s|d|m|ll|re|ve|n)", f"(?![{marked}])"),
-        (f"{quote}[nN]{quote}?", not_in_word),
-        (f"{quote}[nN]{quote}", ""),
-        (f"{quote}(?i:em|till?|cause)", ""),
-        (f"{quote}[0-9][0-9](?:[sS]{not_in_word}|(?=\\s|$))", ""),  # '90s
-        (r"'[tT]", "(?i:is|was)"),
+        (f"{quote}(?i:s|d|m|ll|re|ve|n)", f"(?![{marked}])", quotes),
+        (f"{quote}[nN]{quote}?", not_in_word, quotes),
+        (f"{quote}[nN]{quote}", "", quotes),
+        (f"{quote}(?i:em|till?|cause)", "", quotes),
+        (f"{quote}[0-9][0-9](?:[sS]{not_in_word}|(?=\\s|$))", "", quotes),  # '90s
+        (r"'[tT]", "(?i:is|was)", quotes),
         # names and topics
-        ("@[A-Za-z_][A-Za-z0-9_]*", ""),
-        (f"#[{marked}]+", ""),
+        ("@[A-Za-z_][A-Za-z0-9_]*", "", "@"),
+        (f"#[{marked}]+", "", "#"),
         # signs
-        (r"\.\.\.+|--+|[?!]+|``|''|<<|>>|\*+|##+|@@+|__+|(?:\\\*)+", ""),
-        (r"&(?i:amp|lt|gt|quot|apos|nbsp);|&#[0-9]+;", ""),
-        (rf"[<>]?[:;=](?:-?[)(\]\[|DPO@dp{{\\]|'[()]){not_in_word}|[:=]-?o[()]", ""),
-        (r"[-^x=~<>']_[-^x=~<>']|\([-^x=~<>'][_.]?[-^x=~<>']\)", ""),
-        ("\\([0-9]{3}\\)[ \u00a0]?[0-9]{3}[- ][0-9]{4}", ""),
+        (r"\.\.\.+|--+|[?!]+|``|''|<<|>>|\*+|##+|@@+|__+|(?:\\\*)+", "", ".-?!`'<>*#@_\\"),
+        (r"&(?i:amp|lt|gt|quot|apos|nbsp);|&#[0-9]+;", "", "&"),
+        (rf"[<>]?[:;=](?:-?[)(\]\[|DPO@dp{{\\]|'[()]){not_in_word}|[:=]-?o[()]", "", ":;="),
+        (r"[-^x=~<>']_[-^x=~<>']|\([-^x=~<>'][_.]?[-^x=~<>']\)", "", "_("),
+        ("\\([0-9]{3}\\)[ \u00a0]?[0-9]{3}[- ][0-9]{4}", "", "("),
     ]
     first, second = (
-        [re.compile(f"({token})(?:{after})" if after else f"({token})") for token, after in rules]
+        [
+            _Rule(re.compile(f"({token})(?:{after})" if after else f"({token})"), frozenset(signs))
+            for token, after, signs in rules
+        ]
         for rules in (of_words, of_signs)
     )
-    return re.compile(f"[{marked}]++(?=,? |$)"), re.compile(f"[{letters}{digits}]"), first, second
+    return first, second
 
 
 SEGMENTATIONS.add(

@@ -1,4 +1,4 @@
-"""What stock BLIP-2 and LLaVA checkpoints and Parrot's release call the tensors of a `VisionLanguageModel`, both ways."""
+"""What stock BLIP-2 and LLaVA and Parrot's release call the tensors of a `VisionLanguageModel`, in both directions."""
 
 from __future__ import annotations
 

@@ -69,12 +69,12 @@ def quantize_model(model: VisionLanguageModel, kind: str, parts: str = "language
     if is_quantized(model):
         raise ModelError("the model is quantised already", hint="Load it again to quantise it in another way.")
     model.requires_grad_(False)
-    names = [f"language_model.{name}" for name in _linear_layers(model.language_model)]
+    names = [f"language_model.{name}" for name in linear_layers(model.language_model)]
     if parts == "all":
-        names += [f"vision.{name}" for name in _linear_layers(model.vision)]
+        names += [f"vision.{name}" for name in linear_layers(model.vision)]
         for name, module in model.connector.named_modules():
             if isinstance(module, PreTrainedModel):
-                names += [f"connector.{name}.{inner}" for inner in _linear_layers(module)]
+                names += [f"connector.{name}.{inner}" for inner in linear_layers(module)]
     if not names:
         raise ModelError(
             f"{type(model.language_model).__name__} has no linear layer that can be quantised",
@@ -103,7 +103,7 @@ def refuse_quantized(model: nn.Module, done: str) -> None:
         )
 
 
-def _linear_layers(root: nn.Module) -> list[str]:
+def linear_layers(root: nn.Module) -> list[str]:
     """Names of the linear layers below `root` that are neither its head nor low-rank."""
     output = getattr(root, "get_output_embeddings", None)
     head = None if output is None else output()

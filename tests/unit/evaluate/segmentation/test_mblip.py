@@ -58,5 +58,6 @@ def test_a_missing_library_is_named(
 ) -> None:
     loader.cache_clear()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(MissingExtraError, match=package):
+    with pytest.raises(MissingExtraError, match=package) as error:
         words("x", language)
+    assert error.value.hint == "pip install 'visiglot[words]'"
