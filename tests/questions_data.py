@@ -78,7 +78,7 @@ def write_maxm(root: Path) -> Path:
 
 def write_m3exam(root: Path) -> Path:
     """English, whose options are numbered, with two pictures; Thai, whose options are pictures."""
-    folder = root / "m3exam/data/multimodal-question"
+    folder = root / "m3exam/data/multimodal-questions"
     common = {"need_image": "yes", "level": "mid", "subject": "science", "year": "2006"}
     english = [
         {

@@ -1,4 +1,4 @@
-"""M3Exam: questions with pictures from school exams, in the languages of the countries that set them (Zhang et al., 2023).
+"""M3Exam: questions with pictures from school exams, in the languages of those who set them (Zhang et al., 2023).
 
 Only the questions that need pictures are asked. Exams label options with letters or numbers; here they are lettered
 anew. The split `cycle` asks each question once for each rotation of its options, as Centurio does (Geigle et al.,
@@ -34,8 +34,8 @@ LANGUAGES = {
     "por_Latn": "portuguese", "swh_Latn": "swahili", "tha_Thai": "thai", "vie_Latn": "vietnamese",
     "zho_Hans": "chinese",
 }  # fmt: skip
-ROOTS = ("data/multimodal-question", "data/multimodal-questions", "multimodal-question", ".")
-"""The README has the second; its script calls the texts' folder `text-question`."""
+ROOTS = ("data/multimodal-questions", "data/multimodal-question", ".")
+"""The first as the README has it. The folder beside it is called without the last letter in the authors' script."""
 SPLITS = {"test": "choice", "cycle": "cycle"}
 """Split -> its task."""
 
@@ -44,7 +44,7 @@ _LABEL = re.compile(r"^\s*[(（]?\s*([A-Za-z]|\d{1,2})\s*[)）.．:：、]\s*")
 
 PUBLICATION = Publication(
     home="https://github.com/DAMO-NLP-SG/M3Exam",
-    layout="data/multimodal-question/<language>-questions-image.json, and images-<language>/<picture> beside it",
+    layout="data/multimodal-questions/<language>-questions-image.json, and images-<language>/<picture> beside it",
     texts=tuple(f"{root}/*-questions-image.json" for root in ROOTS),
 )
 

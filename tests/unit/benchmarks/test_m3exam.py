@@ -63,7 +63,7 @@ def test_a_cycle_has_every_rotation_with_the_same_right_option(examples: Example
     ],
 )
 def test_a_bad_question_is_said_with_its_place(root: Path, old: str, new: str, said: str) -> None:
-    file = root / "m3exam/data/multimodal-question/english-questions-image.json"
+    file = root / "m3exam/data/multimodal-questions/english-questions-image.json"
     file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     with pytest.raises(EvaluationError, match=rf"english-questions-image.json, line 2, {said}"):
         BENCHMARKS.get("m3exam").open(root).examples("eng_Latn", split="test", prompt_set="native", limit=None)

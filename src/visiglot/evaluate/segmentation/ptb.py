@@ -98,6 +98,9 @@ def signature() -> str:
 
 def cut(line: str) -> list[str]:
     """The words of one line by the rules alone, punctuation dropped."""
+    whole = _simple()[0].match(line)
+    if whole is not None and whole.end() == len(line):
+        return _written(line)
     return [word for token in _tokens(line) for word in _written(token) if word not in PUNCTUATION]
 
 
@@ -121,7 +124,7 @@ def _tokens(text: str) -> Iterator[str]:
     """The tokens of one line as they are written in it."""
     place, end = 0, len(text)
     simple, in_word = _simple()
-    of_words, of_signs = _rules_for(_signs().intersection(text))
+    rules = None
     while place < end:
         if skipped := _OUTSIDE.match(text, place):
             place = skipped.end()
@@ -130,8 +133,10 @@ def _tokens(text: str) -> Iterator[str]:
             place = whole.end()
             yield whole[0]
             continue
+        if rules is None:
+            rules = _rules_for(_signs().intersection(text))
         token, longest = "", place
-        for rule in of_words if in_word.match(text, place) else of_signs:
+        for rule in rules[0 if in_word.match(text, place) else 1]:
             found = rule.match(text, place)
             if found is not None and found.end() > longest:
                 token, longest = found[1], found.end()
@@ -204,9 +209,17 @@ class _Rule(NamedTuple):
 
 @cache
 def _simple() -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Words that need no rule, and how a word begins."""
-    letters = "A-Za-z" + _class("letters")
-    return re.compile(f"[{letters}{_class('marks')}]++(?=,? |$)"), re.compile(f"[{letters}0-9]")
+    """Tokens that need no rule, and how a word begins.
+
+    The first are a word before a space; a word that begins beyond ASCII before a symbol that no rule is about, as "猫"
+    before "。"; and such a symbol.
+    """
+    letters = _class("letters")
+    marked, symbols = f"A-Za-z{letters}{_class('marks')}", _class("symbols")
+    return (
+        re.compile(f"[{marked}]++(?=,? |$)|[{letters}][{marked}]*+(?=[{symbols}])|[{symbols}]"),
+        re.compile(f"[A-Za-z{letters}0-9]"),
+    )
 
 
 @cache
