@@ -81,17 +81,19 @@ def test_an_answer_under_way_comes_to_its_end_when_the_server_is_told_to_stop(
     server = Process(model)
     processes.append(server)
     asked = {"model": "tiny", "messages": [user("dog", drawn("red"))], "max_tokens": 600, "temperature": 1.5, "seed": 3}
+    asked["n"] = 16
     client = server.client()
     whole = client.chat.completions.create(**asked)  # type: ignore[call-overload]
-    assert whole.usage.completion_tokens > 150
-    stream = client.chat.completions.create(**asked, stream=True)  # type: ignore[call-overload]
-    first = next(stream)
+    assert whole.usage.completion_tokens > 1000
+    texts = dict.fromkeys(range(16), "")
     ended: list[int] = []
     stopping = threading.Thread(target=lambda: ended.append(server.end(number)))
-    stopping.start()
-    text = first.choices[0].delta.content + "".join(chunk.choices[0].delta.content or "" for chunk in stream)
+    for chunk in client.chat.completions.create(**asked, stream=True):  # type: ignore[call-overload]
+        if not stopping.ident:
+            stopping.start()
+        texts[chunk.choices[0].index] += chunk.choices[0].delta.content or ""
     stopping.join(SECONDS)
-    assert text == whole.choices[0].message.content
+    assert list(texts.values()) == [choice.message.content for choice in whole.choices]
     assert ended == [0]
     assert server.said[-1] == "stopped\n"
     with pytest.raises(openai.APIConnectionError):

@@ -46,21 +46,33 @@ def questions(tmp_path: Path) -> list[str]:
     """Options of a file of COUNT questions: half of them about animals, with a label; the others with a number."""
     folder = tmp_path / "data"
     folder.mkdir()
-    picture(folder, *(f"{n}.jpg" for n in range(COUNT)))
-    rows = [
-        {
-            "id": f"q{n}",
-            "image": f"{n}.jpg",
-            "conversations": [
-                {"from": "human", "value": f"<image>\n{QUESTIONS[n % 2][0].format(n=n)}"},
-                {"from": "gpt", "value": str(n) if n % 2 else list(THINGS)[n // 2 % len(THINGS)]},
-            ],
-        }
-        for n in range(COUNT)
+    names = [f"COCO_train2014_{n:012d}.jpg" for n in range(COUNT)]
+    picture(folder / "train2014", *names)
+    answers = [str(n) if n % 2 else list(THINGS)[n // 2 % len(THINGS)] for n in range(COUNT)]
+    files = {
+        "questions": [
+            {"image_id": n, "question": QUESTIONS[n % 2][0].format(n=n), "question_id": n} for n in range(COUNT)
+        ],
+        "annotations": [
+            {
+                "question_id": n,
+                "image_id": n,
+                "question_type": "what",
+                "answer_type": "other",
+                "multiple_choice_answer": answer,
+                "answers": [{"answer": answer, "answer_confidence": "yes", "answer_id": k} for k in range(1, 11)],
+            }
+            for n, answer in enumerate(answers)
+        ],
+    }
+    for name, rows in files.items():
+        about = {"data_type": "mscoco", "data_subtype": "train2014", "task_type": "Open-Ended", name: rows}
+        (folder / f"{name}.json").write_text(json.dumps(about), encoding="utf-8")
+    return [
+        f"path={folder / 'questions.json'}",
+        f"annotations={folder / 'annotations.json'}",
+        f"images={folder / 'train2014'}",
     ]
-    path = folder / "rows.json"
-    path.write_text(json.dumps(rows), encoding="utf-8")
-    return [f"path={path}", f"images={folder}"]
 
 
 def memory(folder: Path) -> Path:
@@ -74,7 +86,7 @@ def memory(folder: Path) -> Path:
 
 
 def translate(questions: list[str], out: Path, *options: str) -> Result:
-    command = ["translate", "llava", *questions, "-l", ",".join(LANGUAGES), "-o", str(out), *options]
+    command = ["translate", "vqav2", *questions, "-l", ",".join(LANGUAGES), "-o", str(out), *options]
     return CliRunner().invoke(app, command, catch_exceptions=False, env={"COLUMNS": "200"})
 
 
@@ -83,7 +95,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def examples(out: Path) -> Iterator[Example]:
-    source = ParquetSource(out / "llava.parquet", root=Path("/"))
+    source = ParquetSource(out / "vqav2.parquet", root=Path("/"))
     return map(source.__getitem__, range(len(source)))
 
 
@@ -132,13 +144,12 @@ def test_what_people_translated_is_kept_and_the_engine_does_the_rest(
     assert result.exit_code == 0, result.output
     assert check_all_accounted_for(out) == {"deu_Latn": COUNT // 2}
     for n, one in enumerate(examples(out)):
-        assert one.id.startswith(f"q{n}#")
         question, german = (text.format(n=n) for text in QUESTIONS[n % 2])
         assert (one.facts["question"], one.facts["source.question"]) == (german, question)
         provenance = one.provenance
         assert provenance is not None
         assert provenance.engine == "memory memory.tsv"
-        assert provenance.licence == "CC-BY-NC-4.0 AND CC0-1.0"
+        assert provenance.licence == "CC-BY-4.0 AND CC0-1.0 AND CC-BY-NC-4.0", "of all that may have had a part"
         answer = one.facts["answer"]
         if n % 2:
             assert (answer, "answer.language" in one.facts) == (str(n), False)

@@ -56,6 +56,8 @@ CLITICS = frozenset({"'s", "'d", "'m", "'ll", "'re", "'ve"})
 _LINE_BREAKS = re.compile("[\n\r\x0b\x0c\x1c-\x1e\u2028\u2029]")
 _OTHER_SPACES = re.compile(r"[^\S ]")
 _PLAIN = re.compile(r"([A-Za-z ]*+(?:,[A-Za-z ]++)*+)([.?!]?)[ \n]*")
+_ENDS = "0123456789).k"
+"""What a chunk ends with, if a rule reads across the space behind it."""
 _OUTSIDE = re.compile(r"[\s,]+(?=[\sA-Za-z]|$)")
 
 
@@ -69,7 +71,7 @@ def tokenise(texts: Sequence[str], language: str) -> list[list[str]]:
 
     def words_of(chunk: str) -> list[str]:
         words = cut(chunk)
-        if ends.search(chunk[-8:]) or (words and len(words[-1]) == 2 and words[-1][1] == "."):  # "plan A."
+        if chunk[-1:] in _ENDS and (ends.search(chunk[-8:]) or (words and words[-1][1:] == ".")):  # "plan A."
             reading.add(chunk)
         return words
 
@@ -211,13 +213,17 @@ class _Rule(NamedTuple):
 def _simple() -> tuple[re.Pattern[str], re.Pattern[str]]:
     """Tokens that need no rule, and how a word begins.
 
-    The first are a word before a space; a word that begins beyond ASCII before a symbol that no rule is about, as "猫"
-    before "。"; and such a symbol.
+    The first are a word before a space; one that is longer than every abbreviation before a mark that ends a sentence;
+    one that begins beyond ASCII before a symbol that no rule is about, as "猫" before "。"; and such a symbol.
     """
+    longer = max(map(len, _abbreviations())) + 1
     letters = _class("letters")
     marked, symbols = f"A-Za-z{letters}{_class('marks')}", _class("symbols")
     return (
-        re.compile(f"[{marked}]++(?=,? |$)|[{letters}][{marked}]*+(?=[{symbols}])|[{symbols}]"),
+        re.compile(
+            f"[{marked}]++(?=,?(?: |$))|[{marked}]{{{longer},}}+(?=[.?!](?: |$))"
+            f"|[{letters}][{marked}]*+(?=[{symbols}])|[{symbols}]"
+        ),
         re.compile(f"[A-Za-z{letters}0-9]"),
     )
 

@@ -93,8 +93,9 @@ def tokenise(texts: Sequence[str], language: str) -> list[list[str]]:
     words_of = Chunks(lambda chunk: cut(f" {chunk}", language)).__getitem__
     found: list[list[str]] = []
     for text in texts:
-        words = list(chain.from_iterable(map(words_of, text.split(" "))))
-        if any(word[0] == "'" for word in words[:2]):
+        chunks = text.split(" ")
+        words = list(chain.from_iterable(map(words_of, chunks))) if len(chunks) > 1 else cut(text, language)
+        if words and "'" in (words[0][0], words[:2][-1][0]):
             words = cut(text, language)
         found.append(words)
     return found
