@@ -201,6 +201,8 @@ def evaluate(
         chosen = chosen or [BENCHMARKS.get(name) for name in _names(None, asked.recipe) or [DEFAULT_BENCHMARK]]
         chosen = [_with_settings(benchmark, asked.recipe, max_new_tokens, beams) for benchmark in chosen]
         task = Task(chosen, languages or _languages_of(asked.recipe), folder, data, split, prompts, answers, limit)
+        if only is not Only.generate:
+            _check_metrics(chosen)
         if dry_run:
             _rehearse(asked, task)
             return
@@ -283,6 +285,18 @@ def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: boo
 
 def _progress(bar: Progress, task: TaskID) -> Callable[[int, int, int], None]:
     return lambda there, wanted, failed: bar.update(task, completed=there, total=wanted)
+
+
+def _check_metrics(benchmarks: Sequence[Benchmark]) -> None:
+    """Say what scoring needs before hours of answers are made.
+
+    Raises:
+        MissingExtraError: a metric's library isn't installed.
+    """
+    from visiglot.evaluate.metrics import METRICS
+
+    for name in dict.fromkeys(name for one in benchmarks for names in one.metrics.values() for name in names):
+        METRICS.get(name).tokenisation()
 
 
 def _rehearse(asked: Asked, task: Task) -> None:

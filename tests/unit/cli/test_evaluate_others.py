@@ -12,7 +12,9 @@ from tests.checkpoints import stock_paligemma
 from tests.unit.cli.conftest import Run
 from tests.unit.evaluate.conftest import WORDS, ToyData, toy_benchmark
 
+from visiglot.errors import MissingExtraError
 from visiglot.evaluate.benchmark import BENCHMARKS
+from visiglot.evaluate.metrics import METRICS
 from visiglot.evaluate.predictions import read_predictions
 from visiglot.evaluate.provenance import read_run
 from visiglot.types import Example
@@ -133,3 +135,18 @@ def test_a_language_model_is_for_scoring(run: Run, toy: str, tiny_model: Path, t
     result = run("evaluate", tiny_model, "-b", "toy", "--only", "generate", "--lid-model", tmp_path / "lid.bin")
     assert result.exit_code == 2
     assert "--lid-model: --only generate scores nothing" in result.stderr
+
+
+def test_what_scoring_lacks_is_said_before_anything_is_asked(
+    run: Run, toy: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking() -> str:
+        raise MissingExtraError("their-words", "words")
+
+    monkeypatch.setitem(METRICS._things, "exact", replace(METRICS.get("exact"), tokenisation=lacking))
+    ask = ("evaluate", tiny_model, "-b", "toy", "-l", "de", "--device", "cpu", "--out", tmp_path / "out")
+    result = run(*ask)
+    assert result.exit_code == 2
+    assert "visiglot[words]" in result.stderr
+    assert not (tmp_path / "out").exists()
+    assert run(*ask, "--only", "generate").exit_code == 0
