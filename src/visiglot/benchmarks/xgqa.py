@@ -83,7 +83,7 @@ BENCHMARKS.add(
         load=load,
         splits=tuple(SPLITS),
         prompt_sets=("native", "paper"),
-        metrics={"vqa": ("mblip-exact", "mblip-relaxed", "gqa-accuracy")},
+        metrics={"vqa": ("normalised-exact-english", "mblip-exact", "mblip-relaxed", "gqa-accuracy")},
         settings=Settings(max_new_tokens=32, min_new_tokens=1, beams=5, length_penalty=-1.0),
         licence="CC-BY-4.0 (questions); pictures: not stated",
         citation="Pfeiffer et al., xGQA: Cross-Lingual Visual Question Answering, Findings of ACL 2022, "

@@ -243,11 +243,11 @@ def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: boo
     """Ask the model. Whether this is the process that goes on: of several only the main one."""
     from visiglot.evaluate.answers import ModelAnswerer
     from visiglot.evaluate.generate import collect_predictions
-    from visiglot.evaluate.sharing import join_processes
+    from visiglot.evaluate.sharing import device_of, join_processes
 
     quiet_libraries()
     share = join_processes()
-    answerer = asked.load(device=device, dtype=dtype, options=options)
+    answerer = asked.load(device=device_of(share, device), dtype=dtype, options=options)
     trained = asked.trained()
     for benchmark in task.benchmarks:
         codes = task.codes(asked, benchmark.open(task.data).languages)

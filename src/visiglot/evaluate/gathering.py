@@ -13,20 +13,40 @@ from visiglot.evaluate.predictions import prediction_line, read_predictions, wri
 from visiglot.evaluate.sharing import Share
 from visiglot.types import Example, Prediction
 
+Fields = Mapping[str, object]
+"""Those of a prediction that follow from its example, by name."""
 
-def keep_finished(paths: Mapping[str, Path], settings_hash: str, *, resume: bool) -> int:
-    """Leave in the files what needn't be made again, also of processes that were killed; the number of rows of other
-    settings that are dropped."""
+
+def keep_finished(
+    paths: Mapping[str, Path], settings_hash: str, asked: Mapping[tuple[str, str], Fields], *, resume: bool
+) -> int:
+    """Leave in the files what needn't be made again, also of processes that were killed.
+
+    Args:
+        asked: by language and id what today's rows say of their examples. An old row that says otherwise (its prompt
+            has changed since) is dropped. Rows that aren't asked for today stay, failures among them.
+
+    Returns:
+        How many rows of other settings, or of another question, were dropped.
+    """
     dropped = 0
-    for path in paths.values():
+    for code, path in paths.items():
         files = [file for file in (path, *_parts(path)) if file.exists()] if resume else []
         old = {row.id: row for file in files for row in read_predictions(file, torn=True)}
-        kept = [row for row in old.values() if row.settings_hash == settings_hash and row.error is None]
-        dropped += sum(row.settings_hash != settings_hash for row in old.values())
+        valid = [
+            row for row in old.values() if row.settings_hash == settings_hash and _is_of(row, asked.get((code, row.id)))
+        ]
+        kept = [row for row in valid if row.error is None or (code, row.id) not in asked]
+        dropped += len(old) - len(valid)
         write_predictions(kept, path)
         for part in _parts(path):
             part.unlink()
     return dropped
+
+
+def _is_of(row: Prediction, example: Fields | None) -> bool:
+    """Whether a row says the same of its example as is said today; true where it isn't asked for today."""
+    return example is None or all(getattr(row, name) == value for name, value in example.items())
 
 
 def own_share(waiting: Sequence[tuple[str, Example]], share: Share) -> list[tuple[str, Example]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from visiglot import environment
 from visiglot.errors import EvaluationError, VisiglotError
@@ -181,7 +181,8 @@ def collect_predictions(
     dropped = 0
     if share.main:
         provenance.add_benchmark(out, run, f"{benchmark.name}.{called}", row)
-        dropped = keep_finished(paths, settings_hash, resume=resume)
+        today = {(code, one.id): _said(one, benchmark) for code, rows in examples.items() for one in rows}
+        dropped = keep_finished(paths, settings_hash, today, resume=resume)
     share.wait()
     done = {(code, row.id): row for code, path in paths.items() for row in read_predictions(path)}
     share.wait()
@@ -338,18 +339,25 @@ def _prediction(
         id=example.id,
         image=image_name(example.images),
         language=code,
-        prompt="\n".join(turn.text for turn in asked_turns(example)),
         text=answer if isinstance(answer, str) else None,
         error=None if isinstance(answer, str) else error_line(answer),
         benchmark=benchmark.name,
         split=split,
         prompt_set=prompt_set,
-        references=example.references,
         model=model,
         settings_hash=settings_hash,
-        task=example.task,
-        group=example.group,
-        facts={key: example.facts[key] for key in benchmark.facts},
-        choices=example.choices,
         likelihoods=likelihoods,
+        **_said(example, benchmark),
     )
+
+
+def _said(example: Example, benchmark: Benchmark) -> dict[str, Any]:
+    """The fields of a prediction that its example says."""
+    return {
+        "prompt": "\n".join(turn.text for turn in asked_turns(example)),
+        "references": example.references,
+        "task": example.task,
+        "group": example.group,
+        "facts": {key: example.facts[key] for key in benchmark.facts},
+        "choices": example.choices,
+    }

@@ -58,12 +58,13 @@ def read_predictions(path: Path, *, torn: bool = False) -> list[Prediction]:
         EvaluationError: the file can't be read, a line is no prediction or of an unknown language, or an id is there
             twice.
     """
-    rows: dict[str, Prediction] = {}
+    rows: dict[tuple[str, str, str, str], Prediction] = {}
     for where, values in _objects(path, torn=torn):
         row = _prediction(values, where)
-        if row.id in rows:
+        key = (row.benchmark, row.prompt_set, row.language, row.id)
+        if key in rows:
             raise EvaluationError(f"{where}: id {row.id!r} is there twice", hint="Keep one row for each id.")
-        rows[row.id] = row
+        rows[key] = row
     return list(rows.values())
 
 

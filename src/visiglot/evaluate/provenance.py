@@ -97,7 +97,8 @@ def add_benchmark(folder: Path, run: Run, name: str, row: BenchmarkRun) -> Run:
     benchmarks = dict(before.benchmarks) if before is not None and before.model_hash == run.model_hash else {}
     old = benchmarks.get(name)
     if old is not None and old.settings_hash == row.settings_hash:
-        row = replace(row, rows={**old.rows, **row.rows})
+        most = {code: max(count, old.rows.get(code, 0)) for code, count in row.rows.items()}
+        row = replace(row, rows={**old.rows, **most})
     run = replace(run, benchmarks={**benchmarks, name: row})
     write_run(run, folder)
     return run

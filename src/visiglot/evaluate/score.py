@@ -86,14 +86,27 @@ def score_predictions(
             if first != key[2]:
                 raise EvaluationError(
                     f"{name}: the answers in {where.name} and {path.name} were made by different models or settings",
-                    hint="Evaluate each model into a folder of its own, or generate anew without --resume.",
+                    hint="Evaluate each model into a folder of its own, ask again for every language with the same "
+                    "settings, or remove the files of those that you don't want.",
                 )
+            _check_of_run(path, name, key[2], run)
         measured += measure_rows(rows, settings)
     scores = [score_of(one, seed=seed) for one in measured]
     write_means(means_of(measured, run, seed=seed), folder / MEANS)
     write_comparisons(comparisons_of(measured, seed=seed), folder / COMPARISONS)
     write_scores(scores, folder / SCORES)
     return scores
+
+
+def _check_of_run(path: Path, name: str, settings_hash: str, run: Run | None) -> None:
+    """Raise EvaluationError if a file's answers aren't those that the folder's run.json tells of."""
+    row = run.benchmarks.get(name) if run is not None else None
+    if run is not None and (row is None or row.settings_hash != settings_hash):
+        raise EvaluationError(
+            f"{path.name}: its answers aren't of the run that {path.parents[1]} holds (model {run.model}, "
+            f"{run.model_hash[:12]}…)",
+            hint="Evaluate each model into a folder of its own; remove the file, or ask for its benchmark again.",
+        )
 
 
 def measure_rows(rows: Sequence[Prediction], settings: ScoreSettings = DEFAULTS) -> list[Measured]:

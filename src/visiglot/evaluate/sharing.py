@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 from visiglot.errors import EvaluationError
+
+PATIENCE = timedelta(days=30)
+"""How long a process waits for the others, which may have more to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,5 +59,19 @@ def join_processes() -> Share:
     import torch.distributed
 
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("gloo")
+        torch.distributed.init_process_group("gloo", timeout=PATIENCE)
     return Share(int(os.environ["RANK"]), world)
+
+
+def device_of(share: Share, name: str) -> str:
+    """The device of a process: where several share the GPUs of a machine, each takes one in turn.
+
+    Args:
+        name: as the user gave it; one that names a single device ("cpu", "cuda:1") stays.
+    """
+    if share.world == 1 or name not in ("auto", "cuda"):
+        return name
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', share.rank)) % count}" if count else name

@@ -82,6 +82,8 @@ class StockAnswerer:
             "processor": processor.to_dict() if hasattr(processor, "to_dict") else str(type(processor)),
             "template": getattr(processor, "chat_template", None),
             "vocabulary": sorted(tokenizer.get_vocab().items()),
+            "config": model.config.to_dict(),
+            "generation": model.generation_config.to_dict(),
         }
         self.fingerprint = hash_state(model.state_dict(), facts)
 
@@ -171,7 +173,10 @@ class StockAnswerer:
             texts = ["\n".join(self._plain(turn) for turn in one) for one in turns]
         pictures = [pictures for _, pictures in rows]
         images: dict[str, Any] = {"images": pictures} if any(pictures) else {}
-        found = self._processor(text=texts, padding=True, return_tensors="pt", **images)
+        try:
+            found = self._processor(text=texts, padding=True, return_tensors="pt", **images)
+        except ValueError as error:
+            raise EvaluationError(f"{self.name}: its processor doesn't take the prompt: {error}") from error
         return {
             key: value.to(self._model.device, self._model.dtype if value.is_floating_point() else None)
             for key, value in found.items()

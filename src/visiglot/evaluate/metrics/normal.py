@@ -30,6 +30,7 @@ from importlib import resources
 
 from visiglot.errors import LanguageError
 from visiglot.evaluate.metrics import METRICS, Metric, Statistics, answer_and_references, mean, mean_statistics
+from visiglot.languages import ENGLISH
 from visiglot.languages import language as language_row
 from visiglot.types import Prediction
 
@@ -140,6 +141,22 @@ def measure(rows: Sequence[Prediction], language: str) -> Statistics:
     return mean_statistics([float(is_normalised_match(*answer_and_references(row), language)) for row in rows], rows)
 
 
+def measure_in_english(rows: Sequence[Prediction], language: str) -> Statistics:
+    """The same for answers that are English whatever the question's language is."""
+    return measure(rows, ENGLISH)
+
+
+METRICS.add(
+    "normalised-exact-english",
+    Metric(
+        name="normalised-exact-english",
+        about="Share of answers that equal a reference after English's normalisation of case, digits, punctuation, "
+        "articles and spaces, whatever the question's language is.",
+        measure=measure_in_english,
+        reduce=mean,
+        tokenisation=lambda: "visiglot-normal-1|eng_Latn",
+    ),
+)
 METRICS.add(
     "normalised-exact",
     Metric(
