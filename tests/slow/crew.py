@@ -99,6 +99,7 @@ def main(out: str, workers: int, store: str | None = None, **options: str) -> No
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a command in the background is born without it
     try:
         main(sys.argv[1], int(sys.argv[2]), **dict(option.split("=", 1) for option in sys.argv[3:]))
     except VisiglotError as error:
