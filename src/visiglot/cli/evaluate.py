@@ -232,11 +232,11 @@ class Task:
     answers: Answers
     limit: int | None
 
-    def codes(self, asked: Asked, there: Sequence[str]) -> tuple[str, ...]:
+    def codes(self, asked: Asked, benchmark: Benchmark) -> tuple[str, ...]:
         """FLORES-200 codes; `all` of a model that doesn't say what it knows are those that the benchmark has."""
         from visiglot.languages import resolve
 
-        return resolve(self.languages, all_codes=asked.languages or there)
+        return resolve(self.languages, all_codes=asked.languages or benchmark.open(self.data).languages)
 
 
 def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: bool, device: str, dtype: str) -> bool:
@@ -250,7 +250,7 @@ def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: boo
     answerer = asked.load(device=device_of(share, device), dtype=dtype, options=options)
     trained = asked.trained()
     for benchmark in task.benchmarks:
-        codes = task.codes(asked, benchmark.open(task.data).languages)
+        codes = task.codes(asked, benchmark)
         with progress_bar() as bar:
             line = bar.add_task(benchmark.name, total=None)
             done = collect_predictions(
@@ -308,7 +308,7 @@ def _rehearse(asked: Asked, task: Task) -> None:
         typer.echo(f"{asked.name} doesn't say which languages it knows: `all` are the benchmark's")
     for benchmark in task.benchmarks:
         data = benchmark.open(task.data)
-        codes = task.codes(asked, data.languages)
+        codes = task.codes(asked, benchmark)
         split, prompt_set = benchmark.choose("split", task.split), benchmark.choose("prompt set", task.prompts)
         total = 0
         for code in codes:

@@ -16,6 +16,7 @@ from visiglot.data.collate import collate, to_device
 from visiglot.errors import EvaluationError, VisiglotError
 from visiglot.evaluate.answers import asked_turns
 from visiglot.images import load_image
+from visiglot.models.answer import PICTURES_PER_PASS, encode_pictures, join_features
 from visiglot.prompts import placed
 from visiglot.render import render
 from visiglot.types import Example, ImageRef, Message, Placing, Sample, VisionFeatures
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from visiglot.models.vlm import VisionLanguageModel
 
 Likelihoods = tuple[float, ...]
-
-PICTURES_PER_PASS = 32
-"""Pictures that the encoder sees at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,9 @@ def rank_choices(
 
     found: dict[int, dict[int, float]] = {}
     for rows in _batches(candidates, max_batch_tokens):
-        batch = collate([one.sample for one in rows], spec, features=lambda refs: _stacked(refs, features))
+        batch = collate(
+            [one.sample for one in rows], spec, features=lambda refs: join_features([features[ref.key] for ref in refs])
+        )
         states = model.target_states(to_device(batch, model.device))
         losses = cross_entropy(model.head(states.states).float(), states.labels, reduction="none")
         sums = torch.zeros(len(rows), device=losses.device).index_add_(0, states.rows, -losses).tolist()
@@ -128,25 +128,10 @@ def _encode(
         except VisiglotError as error:
             broken[ref.name] = error
         if len(waiting) == PICTURES_PER_PASS:
-            _see(model, waiting, features)
+            features.update(encode_pictures(model, waiting))
             waiting.clear()
     if waiting:
-        _see(model, waiting, features)
-
-
-def _see(model: VisionLanguageModel, pixels: dict[str, torch.Tensor], features: dict[str, VisionFeatures]) -> None:
-    seen = model.encode_images(torch.cat(list(pixels.values())).to(model.device))
-    for index, key in enumerate(pixels):
-        one = slice(index, index + 1)
-        features[key] = VisionFeatures(seen.patches[one], seen.pooled[one], seen.grid)
-
-
-def _stacked(refs: Sequence[ImageRef], features: dict[str, VisionFeatures]) -> VisionFeatures:
-    """Features of I pictures as one: [I, N, Dv]."""
-    found = [features[ref.key] for ref in refs]
-    return VisionFeatures(
-        torch.cat([one.patches for one in found]), torch.cat([one.pooled for one in found]), found[0].grid
-    )
+        features.update(encode_pictures(model, waiting))
 
 
 def _batches(candidates: Sequence[_Candidate], max_batch_tokens: int) -> Iterator[list[_Candidate]]:

@@ -18,7 +18,7 @@ from pydantic import Field
 
 from visiglot.data.index_files import index_folder
 from visiglot.errors import MissingExtraError, TranslationError
-from visiglot.translate.engine import ENGINES, Engine, Output
+from visiglot.translate.engine import ENGINES, Engine
 from visiglot.translate.engines.folders import Located, content_hash, failed, load_tokenizer, locate
 from visiglot.translate.engines.seq2seq import (
     BATCH_TOKENS,
@@ -30,8 +30,7 @@ from visiglot.translate.engines.seq2seq import (
     Factor,
     Generated,
     Limits,
-    portions,
-    translate,
+    Seq2SeqEngine,
 )
 
 Compute = Literal["int8", "int8_float32", "int8_float16", "int8_bfloat16", "float32", "float16", "bfloat16"]
@@ -82,7 +81,7 @@ def ctranslate2_engine(
     return _CTranslate2(located, loaded, compute, limits, (kind, index), threads, own)
 
 
-class _CTranslate2:
+class _CTranslate2(Seq2SeqEngine):
     def __init__(
         self,
         located: Located,
@@ -131,17 +130,6 @@ class _CTranslate2:
             **own,
         }
         self.identity = json.dumps(facts, sort_keys=True)
-
-    def check(self, source: str, targets: Sequence[str]) -> None:
-        self.codec.check(source, targets)
-
-    def translate(self, texts: Sequence[str], source: str, target: str) -> list[Output]:
-        self.check(source, (target,))
-        return translate(texts, source, target, codec=self.codec, limits=self.limits, generate=self.generate)
-
-    def portions(self, texts: Sequence[str], source: str, target: str) -> Iterator[dict[str, Output]]:
-        self.check(source, (target,))
-        return portions(texts, source, target, codec=self.codec, limits=self.limits, generate=self.generate)
 
     def generate(self, batches: Sequence[Batch]) -> Iterator[list[Generated]]:
         """The outputs of each batch, in order. CTranslate2 always has some to go on with, and never many.

@@ -7,6 +7,7 @@ an output may be follows from that length, so that no output is stopped early or
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -174,6 +175,33 @@ def portions(
                     del open_[number]
             if made:
                 yield made
+
+
+class Seq2SeqEngine(ABC):
+    """What an engine of this kind is asked; how its model makes outputs is its own."""
+
+    codec: Codec
+    limits: Limits
+
+    @abstractmethod
+    def generate(self, batches: Sequence[Batch]) -> Iterator[list[Generated]]:
+        """The outputs of each batch, in order.
+
+        Raises:
+            TranslationError: the model can't go on.
+        """
+
+    def check(self, source: str, targets: Sequence[str]) -> None:
+        """Raises LanguageError when the model has no mark of a language."""
+        self.codec.check(source, targets)
+
+    def translate(self, texts: Sequence[str], source: str, target: str) -> list[Output]:
+        self.check(source, (target,))
+        return translate(texts, source, target, codec=self.codec, limits=self.limits, generate=self.generate)
+
+    def portions(self, texts: Sequence[str], source: str, target: str) -> Iterator[dict[str, Output]]:
+        self.check(source, (target,))
+        return portions(texts, source, target, codec=self.codec, limits=self.limits, generate=self.generate)
 
 
 def plan(

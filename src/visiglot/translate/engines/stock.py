@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from visiglot.errors import TranslationError
-from visiglot.translate.engine import ENGINES, Engine, Output
+from visiglot.translate.engine import ENGINES, Engine
 from visiglot.translate.engines.folders import Located, content_hash, failed, load_tokenizer, locate
 from visiglot.translate.engines.seq2seq import (
     BATCH_TOKENS,
@@ -25,8 +25,7 @@ from visiglot.translate.engines.seq2seq import (
     Factor,
     Generated,
     Limits,
-    portions,
-    translate,
+    Seq2SeqEngine,
 )
 
 UNSTATED = 1024
@@ -71,7 +70,7 @@ def transformers_engine(
     return _Transformers(located, dtype, limits, chosen, threads)
 
 
-class _Transformers:
+class _Transformers(Seq2SeqEngine):
     def __init__(self, located: Located, dtype: str, limits: tuple[int, int, float], device: Any, threads: int) -> None:
         import torch
         from transformers import AutoModelForSeq2SeqLM, GenerationConfig, __version__
@@ -109,17 +108,6 @@ class _Transformers:
             "no_repeat": NO_REPEAT,
         }
         self.identity = json.dumps(facts, sort_keys=True)
-
-    def check(self, source: str, targets: Sequence[str]) -> None:
-        self.codec.check(source, targets)
-
-    def translate(self, texts: Sequence[str], source: str, target: str) -> list[Output]:
-        self.check(source, (target,))
-        return translate(texts, source, target, codec=self.codec, limits=self.limits, generate=self.generate)
-
-    def portions(self, texts: Sequence[str], source: str, target: str) -> Iterator[dict[str, Output]]:
-        self.check(source, (target,))
-        return portions(texts, source, target, codec=self.codec, limits=self.limits, generate=self.generate)
 
     def generate(self, batches: Sequence[Batch]) -> Iterator[list[Generated]]:
         """The outputs of each batch, in order.
