@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from io import BytesIO
 
 PARTS, BYTES_PER_PART = 5000, 256
 """Parts (PNG's chunks, JPEG's segments, GIF's blocks) that a file may have, and the bytes for each of which it may have
@@ -13,7 +14,7 @@ KEPT_TEXT = (b"Raw profile type exif", b"XML:com.adobe.xmp")
 """Keywords of PNG's text chunks that are read, for they may say which side is up, each once. Any other is left out:
 a thousand times as long once it is unpacked, it is nothing that is shown."""
 
-SCANS = 100
+SCANS = 30
 """Scans that a progressive JPEG may have: each goes over the whole picture, and may have next to no bytes. Encoders
 write about ten."""
 
@@ -21,8 +22,38 @@ _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 """What ends a JPEG's coded data: any marker but those that only restart it."""
 
+_EXIF, _EXIF_HEAD = b"\xff\xe1", b"Exif\0\0"
+"""A JPEG's segment of EXIF data, and what its data begins with. All but the first are put behind each other by Pillow,
+each time anew."""
+
+_RESERVED = frozenset({0xC8, *range(0xF0, 0xFE)})
+"""Markers that nobody writes, and of which Pillow doesn't know that a length follows."""
+
+READS = 4
+"""How often a file may be read over, as its tags ask for it."""
+
 _FRAME = b","
 """What a frame of a GIF begins with."""
+
+
+class Frugal(BytesIO):
+    """A file that is read over a few times at most: tags of TIFF and EXIF may all point to the same bytes, and some
+    thousands of them, which take next to no room, to all that there are.
+
+    `left` are the bytes that may be read yet; None: any number.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self.left: int | None = READS * len(data) + 2**16
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        found = super().read(size)
+        if self.left is not None:
+            self.left -= len(found)
+            if self.left < 0:
+                raise ValueError("its tags point to the same bytes again and again")
+        return found
 
 
 def without_ballast(kind: str, data: bytes) -> bytes:
@@ -35,26 +66,47 @@ def without_ballast(kind: str, data: bytes) -> bytes:
         ValueError: it has more parts than a picture has.
     """
     if kind == "JPEG":
-        scans = sum(marker == _SCAN for marker, _, _ in _count(_jpeg_segments(data), len(data)))
+        parts = _count(_jpeg_segments(data), len(data))
+        scans = sum(marker == _SCAN for marker, _, _ in parts)
         if scans > SCANS:
             raise ValueError(f"{scans:,} scans")
+        return _without(data, ((start, end) for _, start, end in parts if _is_exif(data, start)))
     if kind == "GIF":
         _count(_gif_blocks(data), len(data))
     if kind != "PNG":
         return data
-    kept: list[tuple[int, int]] = [(0, 8)]
+    left_out: list[tuple[int, int]] = []
     seen: set[bytes] = set()
     for name, start, end in _count(_png_chunks(data), len(data)):
         if name in (b"tEXt", b"zTXt", b"iTXt"):
             keyword = data[start + 8 : start + 88].partition(b"\0")[0]
             if keyword in seen or keyword not in KEPT_TEXT:
-                continue
+                left_out.append((start, end))
             seen.add(keyword)
-        if kept[-1][1] == start:
-            kept[-1] = (kept[-1][0], end)
-        else:
-            kept.append((start, end))
-    return data if len(kept) == 1 else b"".join(data[start:end] for start, end in kept)
+    return _without(data, left_out)
+
+
+def exif_of_jpeg(data: bytes) -> bytes | None:
+    """A JPEG's first EXIF segment, which `without_ballast` leaves out; None when there is none before its pixels."""
+    for marker, start, end in _jpeg_segments(data):
+        if marker == _SCAN:
+            break
+        if _is_exif(data, start):
+            return data[start + 4 : end]
+    return None
+
+
+def _is_exif(data: bytes, start: int) -> bool:
+    return data[start : start + 2] == _EXIF and data[start + 4 : start + 10] == _EXIF_HEAD
+
+
+def _without(data: bytes, left_out: Iterable[tuple[int, int]]) -> bytes:
+    """`data` less some parts, in their order."""
+    kept, place = [], 0
+    for start, end in left_out:
+        kept.append(data[place:start])
+        place = end
+    return b"".join([*kept, data[place:]]) if kept else data
 
 
 def has_more_gif_frames(data: bytes, limit: int) -> bool:
@@ -88,16 +140,19 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 def _jpeg_segments(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Marker, start and end of each segment, a scan's coded data included (ITU T.81, B.1.1)."""
-    start = 2
+    start, scanned = 2, False
     while start + 4 <= len(data):
         marker = data[start : start + 2]
-        if marker == _END:
+        if marker == _END and scanned:
             return
-        bare = marker[0] != 0xFF or marker[1] in (0, 0xFF) or 0xD0 <= marker[1] <= 0xD8
+        if marker[0] == 0xFF and marker[1] in _RESERVED:
+            raise ValueError(f"the reserved marker {marker.hex()}")
+        bare = marker[0] != 0xFF or marker[1] in (0, 0xFF) or 0xD0 <= marker[1] <= 0xD9
         end = start + (1 if bare else 2 + max(int.from_bytes(data[start + 2 : start + 4]), 2))
         if marker == _SCAN:
             found = _MARKER.search(data, end)
             end = found.start() if found else len(data)
+            scanned = True
         yield marker, start, end
         start = end
 

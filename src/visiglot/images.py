@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import stat
 from collections.abc import Callable
 from io import BytesIO
@@ -20,15 +21,15 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
-    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
+    TiffTags,
     WebPImagePlugin,
 )
 
 from visiglot.errors import ImageError
-from visiglot.image_parts import has_more_gif_frames, without_ballast
+from visiglot.image_parts import Frugal, exif_of_jpeg, has_more_gif_frames, without_ballast
 from visiglot.types import ImageRef
 
 MAX_PIXELS = 50_000_000
@@ -38,6 +39,9 @@ MAX_FRAMES = 1000
 
 DATA = "data:"
 """What data URLs begin with."""
+
+MAX_ESCAPED = 2**20
+"""Characters of a data URL with escapes (%41): a few bytes each here, and hundreds on the way."""
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
@@ -50,8 +54,21 @@ _OPENERS: dict[str, Callable[[BytesIO], ImageFile.ImageFile]] = {
     "TIFF": TiffImagePlugin.TiffImageFile,
 }
 
-_BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
 """Tags of TIFF."""
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What brings a picture of an orientation (EXIF 2.32, section 4.6.4) upright."""
+
+_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9])')
 
 _SIXTEEN_BIT = ("I;16", "I;16L", "I;16B", "I;16N")
 
@@ -109,9 +126,15 @@ def data_url_bytes(url: str, *, max_bytes: int = MAX_BYTES) -> bytes:
     if not comma or head[: len(DATA)].lower() != DATA:
         raise ImageError(f"the data URL {short} has no comma before its data", hint=hint, reason="broken URL")
     coded = head.lower().endswith(";base64")
-    if len(body) > 3 * max_bytes or (coded and "%" not in body and len(body) * 3 // 4 > max_bytes + 2):
+    if coded and "%" in body:  # as some programs write the three signs that aren't letters or digits
+        for sign in "+/=":
+            body = body.replace(f"%{ord(sign):02X}", sign).replace(f"%{ord(sign):02x}", sign)
+    escaped = "%" in body or not coded
+    if escaped and len(body) > MAX_ESCAPED:
+        raise _too_large("the data URL, which isn't plain base64,", len(body), MAX_ESCAPED)
+    if not escaped and len(body) * 3 // 4 > max_bytes + 2:
         raise _too_large("the data URL", len(body) * 3 // 4, max_bytes)
-    data = body.encode(errors="replace") if coded and "%" not in body else unquote_to_bytes(body)
+    data = unquote_to_bytes(body) if escaped else body.encode(errors="replace")
     if coded:
         try:
             data = base64.b64decode(data, validate=True)
@@ -132,7 +155,8 @@ def as_shown(picture: Image.Image, name: str) -> Image.Image:
         _scale_transparent_value(picture)
         picture.load()
         ends = _black_and_white(picture)
-        return _rgb(name, ImageOps.exif_transpose(picture), ends)
+        method = _UPRIGHT.get(_orientation(picture))
+        return _rgb(name, picture if method is None else picture.transpose(method), ends)
     except ImageError:
         raise
     except Exception as error:  # a decoder fed with hostile bytes may raise anything
@@ -215,9 +239,41 @@ def _open(ref: ImageRef, data: bytes) -> ImageFile.ImageFile:
             reason="unknown kind",
         )
     try:
-        return _OPENERS[kind](BytesIO(without_ballast(kind, data)))
+        file = Frugal(without_ballast(kind, data))
+        picture = _OPENERS[kind](file)
+        if kind == "JPEG" and (exif := exif_of_jpeg(data)) is not None:
+            picture.info["exif"] = exif
+        if kind == "TIFF":  # what Pillow reads behind the pixels
+            tags = picture.getexif()
+            for group in TiffTags.TAGS_V2_GROUPS:
+                if group in tags:
+                    tags.get_ifd(group)
+        file.left = None
+        return picture
     except Exception as error:  # a decoder fed with hostile bytes may raise anything
         raise _broken(ref.name, kind, error) from error
+
+
+def _orientation(picture: Image.Image) -> int:
+    """As EXIF says, else XMP; what can't be read says nothing. 1 of a TIFF, which Pillow turns as it decodes it."""
+    if picture.format == "TIFF":
+        return 1
+    exif, profile = picture.info.get("exif"), picture.info.get("Raw profile type exif")
+    try:
+        if exif is None and profile:
+            exif = bytes.fromhex("".join(profile.split("\n")[3:]))
+        if exif:
+            while exif.startswith(b"Exif\0\0"):
+                exif = exif[6:]
+            found = Image.Exif()
+            found.load_from_fp(Frugal(exif))
+            if _ORIENTATION in found:
+                return int(found[_ORIENTATION])
+    except Exception:  # hostile or broken, and not of the picture itself
+        pass
+    xmp = picture.info.get("XML:com.adobe.xmp") or picture.info.get("xmp") or b""
+    match = _XMP_ORIENTATION.search(xmp.encode() if isinstance(xmp, str) else xmp)
+    return int(match[1]) if match else 1
 
 
 def _sniff(data: bytes) -> str | None:
@@ -248,7 +304,7 @@ def _has_more_frames(picture: ImageFile.ImageFile, data: bytes) -> bool:
     if picture.format != "TIFF":
         return int(getattr(picture, "n_frames", 1)) > MAX_FRAMES
     try:
-        _OPENERS["TIFF"](BytesIO(data)).seek(MAX_FRAMES)
+        _OPENERS["TIFF"](Frugal(data)).seek(MAX_FRAMES)
     except EOFError:
         return False
     return True

@@ -8,9 +8,11 @@ from pathlib import Path
 import typer
 
 from visiglot.cli import app
+from visiglot.serve.connection import CONNECTIONS, HEAD_SECONDS, READ_RATE, READ_SECONDS
 from visiglot.serve.fetch import REDIRECTS
+from visiglot.serve.job import CHARACTERS_PER_TOKEN
 from visiglot.serve.limits import Limits
-from visiglot.serve.schema import STOPS, TOP_LOGPROBS, ChatRequest
+from visiglot.serve.schema import STOPS, TOP_LOGPROBS, VALUES, ChatRequest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "serve.md").read_text(encoding="utf-8")
@@ -62,6 +64,11 @@ def test_numbers_are_those_of_the_code() -> None:
     assert f"up to {TOP_LOGPROBS} |" in text
     assert f"at most {REDIRECTS} redirects" in text
     assert f"A picture has {Limits().fetch_seconds:g} seconds" in text
+    assert f"more than {CHARACTERS_PER_TOKEN} characters" in text
+    assert f"more than {VALUES:,} values" in text
+    assert f"A connection has {HEAD_SECONDS:g} seconds" in text
+    assert f"({READ_SECONDS:g} seconds, and one for each {READ_RATE // 1024} KiB)" in text
+    assert f"There may be {CONNECTIONS} of them" in text
 
 
 def test_every_option_that_is_named_exists() -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -35,9 +35,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Process:
     """A server; `said` are the lines of its stderr."""
 
-    def __init__(self, *arguments: object) -> None:
+    def __init__(self, *arguments: object, environment: Mapping[str, str] | None = None) -> None:
         command = [sys.executable, "-m", "visiglot", "serve", *map(str, arguments), "--port", "0"]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         assert self.process.stderr is not None
         self.said: list[str] = []
         self.url = self._wait_for_url(self.process.stderr)

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageFile, PngImagePlugin
 
 from visiglot.errors import ImageError
-from visiglot.image_parts import BYTES_PER_PART, PARTS, SCANS, without_ballast
-from visiglot.images import load_image, picture_size
+from visiglot.image_parts import BYTES_PER_PART, PARTS, READS, SCANS, exif_of_jpeg, without_ballast
+from visiglot.images import _orientation, load_image, picture_size
 from visiglot.types import ImageRef
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -133,6 +135,89 @@ def test_markers_inside_a_comment_hide_no_scans() -> None:
     scan = plain[last : plain.rindex(b"\xff\xd9")]
     comment = b"\xff\xfe\0\4\xff\xd9"
     assert "scans" in refused(plain[:last] + comment + scan * SCANS + plain[last:])
+
+
+# --- tags ------------------------------------------------------------------------------------------------------------
+
+
+def tags(count: int, *, orientation: int = 6) -> bytes:
+    """A TIFF's directory of `count` tags beside those that it needs, all of which point to all of its bytes."""
+    needed = {256: (4, 1, 4), 257: (4, 1, 4), 258: (3, 1, 8), 259: (3, 1, 1), 262: (3, 1, 1), 273: (4, 1, 8)}
+    needed |= {274: (3, 1, orientation), 277: (3, 1, 1), 278: (4, 1, 4), 279: (4, 1, 16)}
+    size = 8 + 2 + 12 * (count + len(needed)) + 4
+    entries = needed | dict.fromkeys(range(1000, 1000 + count), (7, size - 16, 8))
+    body = b"".join(struct.pack("<HHII", tag, *entry) for tag, entry in sorted(entries.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + body + bytes(4)
+
+
+def segments(*parts: bytes) -> bytes:
+    """A JPEG with EXIF segments."""
+    plain = jpeg(progressive=False, side=8)
+    made = [b"\xff\xe1" + struct.pack(">H", len(part) + 8) + b"Exif\0\0" + part for part in parts]
+    return plain[:2] + b"".join(made) + plain[2:]
+
+
+def webp(exif: bytes) -> bytes:
+    file = BytesIO()
+    Image.new("RGB", (4, 4)).save(file, "WEBP", exif=exif)
+    return file.getvalue()
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes each tag that Pillow looks up took."""
+    found: list[int] = []
+    real = ImageFile._safe_read
+
+    def counted(file: Any, size: int) -> bytes:
+        found.append(size)
+        data: bytes = real(file, size)
+        return data
+
+    monkeypatch.setattr(ImageFile, "_safe_read", counted)
+    return found
+
+
+def test_tags_of_a_tiff_that_all_point_to_the_same_bytes_are_not_followed(read: list[int]) -> None:
+    assert load_image(ImageRef("x", data=tags(0))).size == (4, 4)
+    bomb = tags(3000)
+    assert "again and again" in refused(bomb)
+    assert sum(read) < 5 * READS * len(bomb) + 10 * 2**16
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda exif: segments(exif),
+        lambda exif: png(chunk(b"eXIf", exif)),
+        lambda exif: png(
+            chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n1\n" + exif.hex().encode()))
+        ),
+        webp,
+    ],
+    ids=["JPEG", "PNG", "PNG's text", "WebP"],
+)
+def test_nor_are_those_of_exif_data_which_then_turn_nothing(made: Callable[[bytes], bytes], read: list[int]) -> None:
+    assert _orientation(Image.open(BytesIO(made(tags(0))))) == 6
+    bomb = tags(3000)
+    assert load_image(ImageRef("x", data=made(bomb))).width in (4, 8)
+    assert sum(read) < 5 * READS * len(bomb) + 10 * 2**16
+
+
+def test_exif_segments_after_the_first_are_left_out() -> None:
+    data = segments(tags(0), *[bytes(250)] * 1000)
+    assert len(without_ballast("JPEG", data)) == len(segments())
+    assert exif_of_jpeg(data) == b"Exif\0\0" + tags(0)
+    assert exif_of_jpeg(segments()) is None
+    assert load_image(ImageRef("x", data=data)).size == (8, 8)
+
+
+def test_no_marker_hides_segments() -> None:
+    plain = segments()
+    for marker in (b"\xff\xc8\xff\xff", b"\xff\xf0\xff\xff", b"\xff\xfd\xff\xff"):
+        assert "reserved marker" in refused(plain[:2] + marker + segments(*[bytes(250)] * 9)[2:])
+    early_end = plain[:2] + b"\xff\xd9" + segments(*[bytes(250)] * 9)[2:]
+    assert len(without_ballast("JPEG", early_end)) == len(plain) + 2
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visiglot.cli.options import Device, DryRun, Dtype, Fp32Parts, Quantize, QuantizeParts
-from visiglot.errors import ConfigError, MissingExtraError
+from visiglot.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from visiglot.serve.access import Access
     from visiglot.serve.chat import Served
     from visiglot.serve.engine import Engine
-    from visiglot.serve.limits import Limits
+    from visiglot.serve.options import ServeOptions
 
 ACCESS, LIMITS = "Who may ask", "Limits"
 
@@ -150,6 +150,15 @@ def serve(
             rich_help_panel=LIMITS,
         ),
     ] = 30.0,
+    replicas: Annotated[
+        int | None,
+        typer.Option(
+            "--replicas",
+            min=1,
+            help="Serve with so many over Ray, each with a model and limits of its own: on this machine, or on the "
+            "cluster that RAY_ADDRESS names or `ray start` has joined.",
+        ),
+    ] = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     fp32_parts: Fp32Parts = None,
@@ -168,173 +177,122 @@ def serve(
     for package in _NEEDED:
         if find_spec(package) is None:
             raise MissingExtraError(f"{package}, which serving needs,", "serve")
-    from visiglot.images import MAX_BYTES, MAX_PIXELS
-    from visiglot.serve.limits import MIB, Limits
+    from visiglot.serve.options import ServeOptions, keys_in
 
-    limits = Limits(
-        body_bytes=max_body_mb * MIB,
-        held_bytes=max_held_mb * MIB,
-        images=_images(limit_mm_per_prompt),
-        image_bytes=min(max_image_mb * MIB, MAX_BYTES),
-        image_pixels=min(max_image_pixels, MAX_PIXELS),
-        choices=max_choices,
-        new_tokens=max_tokens,
-        default_new_tokens=default_max_tokens,
-        request_seconds=max_request_seconds,
+    options = ServeOptions(
+        model=model,
+        served_model_name=served_model_name,
+        allowed_media_domains=",".join(allowed_media_domains or ()),
+        max_batch_tokens=max_batch_tokens,
+        max_waiting=max_waiting,
+        max_wait_seconds=max_wait_seconds,
+        max_request_seconds=max_request_seconds,
+        max_tokens=max_tokens,
+        default_max_tokens=default_max_tokens,
+        max_choices=max_choices,
+        limit_mm_per_prompt=limit_mm_per_prompt,
+        max_image_mb=max_image_mb,
+        max_image_pixels=max_image_pixels,
+        max_body_mb=max_body_mb,
+        max_held_mb=max_held_mb,
+        feature_mb=feature_mb,
+        shutdown_seconds=shutdown_seconds,
+        device=device,
+        dtype=dtype,
+        fp32_parts=fp32_parts,
+        quantize=quantize,
+        quantize_parts=quantize_parts,
     )
-    listening = Listening(
-        host,
-        port,
-        served_model_name or _last_part(model),
-        (*(api_key or ()), *_keys_in(api_key_variable)),
-        tuple(one for domain in allowed_media_domains or () for one in domain.split(",") if one.strip()),
-        shutdown_seconds,
-    )
-    loading = Loading(model, device, dtype, fp32_parts, quantize, quantize_parts)
-    decoding = Decoding(max_batch_tokens, max_waiting, max_wait_seconds, feature_mb * MIB)
-    _run(listening, loading, decoding, limits, dry_run=dry_run)
+    keys = (*(api_key or ()), *keys_in(api_key_variable))
+    _run(Listening(host, port, keys, replicas), options, dry_run=dry_run)
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where and to whom."""
+    """Where, to whom, and with how many replicas; None: in this process."""
 
     host: str
     port: int
-    name: str
     keys: tuple[str, ...]
-    domains: tuple[str, ...]
-    shutdown_seconds: float
+    replicas: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Loading:
-    """The model and how it is run; see `visiglot.models.load.load_model`."""
-
-    model: str
-    device: str
-    dtype: str
-    fp32_parts: str | None
-    quantize: str | None
-    quantize_parts: str
-
-
-@dataclass(frozen=True, slots=True)
-class Decoding:
-    """See `visiglot.serve.engine.Engine`."""
-
-    max_batch_tokens: int
-    max_waiting: int
-    max_wait_seconds: float
-    feature_bytes: int
-
-
-def _run(listening: Listening, loading: Loading, decoding: Decoding, limits: Limits, *, dry_run: bool) -> None:
+def _run(listening: Listening, options: ServeOptions, *, dry_run: bool) -> None:
     from visiglot.cli.console import say
     from visiglot.models.runs import resolve_model
     from visiglot.serve.access import Access
     from visiglot.serve.api import build_app
-    from visiglot.serve.fetch import Fetcher
+    from visiglot.serve.loading import log_requests
     from visiglot.serve.server import Server, bind
 
+    limits, fetcher = options.limits(), options.fetcher()
     access = Access(listening.host, listening.keys)
-    fetcher = None
-    if listening.domains:
-        fetcher = Fetcher(listening.domains, max_bytes=limits.image_bytes, seconds=limits.fetch_seconds)
     if dry_run:
-        resolve_model(loading.model)
+        resolve_model(options.model)
         keys = f"{len(listening.keys)} key(s)" if listening.keys else "no key"
-        fetched = ", ".join(listening.domains) or "nowhere"
-        typer.echo(f"{listening.name} would be served on {listening.host}, port {listening.port}, with {keys}")
+        fetched = ", ".join(options.domains()) or "nowhere"
+        typer.echo(f"{options.name()} would be served on {listening.host}, port {listening.port}, with {keys}")
         typer.echo(f"pictures: data URLs, at most {limits.images} in a request; fetched from {fetched}")
+        if listening.replicas is not None:
+            typer.echo(f"by {listening.replicas} replicas over Ray")
         return
     with bind(listening.host, listening.port) as bound:
-        engine, served = _load(loading, decoding, listening.name)
-        app = build_app(engine, served, access, limits=limits, fetcher=fetcher)
-        host = f"[{listening.host}]" if ":" in listening.host else listening.host
-        url = f"http://{host}:{bound.getsockname()[1]}/v1"
+        listening = replace(listening, port=bound.getsockname()[1])
+        if listening.replicas is None:
+            engine, served = _load(options)
+            app = build_app(engine, served, access, limits=limits, fetcher=fetcher)
+            log_requests()
+            server = Server(
+                app,
+                bound,
+                shutdown_seconds=options.shutdown_seconds,
+                started=lambda: say(_served(options, listening)),
+                overdue=engine.close,
+            )
+            server.serve_until_told()
+    if listening.replicas is not None:
+        _run_replicas(listening, options, access)
+    say("stopped")
 
-        def started() -> None:
-            say(f"{served.name} is served at {url}; Ctrl-C stops it")
 
-        _log_requests()
-        server = Server(app, bound, shutdown_seconds=listening.shutdown_seconds, started=started)
-        server.serve_until_told()
-        say("stopped")
-
-
-def _load(loading: Loading, decoding: Decoding, name: str) -> tuple[Engine, Served]:
-    """The engine, not started, and what is known of its model."""
-    import time
-
+def _run_replicas(listening: Listening, options: ServeOptions, access: Access) -> None:
+    """Where nobody listens now."""
     from visiglot.cli.console import quiet_libraries, say
-    from visiglot.cli.models import tell_loaded
+    from visiglot.models.runs import resolve_model
+    from visiglot.serve.cluster import serve_until_told
 
     quiet_libraries()
-    from visiglot.data.nano.prompts import caption_prompt
-    from visiglot.models.decode import pack
-    from visiglot.models.load import load_model
-    from visiglot.models.quantize import check_quantization, quantize_model
-    from visiglot.prompts import placing_of
-    from visiglot.serve.chat import Served
-    from visiglot.serve.engine import Engine
-
-    if loading.quantize is not None:
-        check_quantization(loading.quantize, loading.quantize_parts)
-    say(f"loading {loading.model}")
-    fp32_parts = [part.strip() for part in (loading.fp32_parts or "").split(",") if part.strip()]
-    model, processor = load_model(loading.model, device=loading.device, dtype=loading.dtype, fp32_parts=fp32_parts)
-    tell_loaded(model)
-    if loading.quantize is not None:
-        for line in quantize_model(model, loading.quantize, loading.quantize_parts):
-            say(line)
-    pack(model)
-    engine = Engine(
-        model,
-        processor,
-        max_batch_tokens=decoding.max_batch_tokens,
-        max_waiting=decoding.max_waiting,
-        feature_bytes=decoding.feature_bytes,
-        max_wait_seconds=decoding.max_wait_seconds,
+    resolve_model(options.model)
+    say(f"starting replicas of {options.model}")
+    options = _with_licence(options)
+    if (path := Path(options.model)).exists():  # workers of Ray may be in another folder
+        options = options.model_copy(update={"model": str(path.resolve()), "served_model_name": options.name()})
+    serve_until_told(
+        options,
+        access,
+        host=listening.host,
+        port=listening.port,
+        replicas=listening.replicas or 1,
+        started=lambda what: say(f"{_served(options, listening)} ({what})"),
     )
-    config = model.config
-    placing = placing_of(config, processor)
-    return engine, Served(name, tuple(config.languages), placing, caption_prompt(config), int(time.time()))
 
 
-def _log_requests() -> None:
-    """A line for each request on stderr; of libraries only what is wrong."""
-    import logging
-
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("visiglot.serve").setLevel(logging.INFO)
+def _served(options: ServeOptions, listening: Listening) -> str:
+    host = f"[{listening.host}]" if ":" in listening.host else listening.host
+    url = f"http://{host}:{listening.port}"
+    return f"{options.name()} is served at {url}/v1; its page is {url}/; Ctrl-C stops it"
 
 
-def _last_part(model: str) -> str:
-    """The name of a folder or file less where it lies; a hub id as it is."""
-    path = Path(model).expanduser()
-    return path.resolve().name if path.exists() or model.startswith(("/", ".", "~")) else model
+def _load(options: ServeOptions) -> tuple[Engine, Served]:
+    from visiglot.cli.console import quiet_libraries, say
+    from visiglot.cli.models import tell_loaded
+    from visiglot.serve.loading import load_engine
+
+    quiet_libraries()
+    return load_engine(_with_licence(options), say=say, loaded=tell_loaded)
 
 
-def _keys_in(variable: str | None) -> list[str]:
-    if variable is None:
-        return []
-    keys = [key.strip() for key in os.environ.get(variable, "").split(",") if key.strip()]
-    if not keys:
-        raise ConfigError(
-            "visiglot serve",
-            [f"--api-key-variable: the environment variable {variable} is empty or missing"],
-            hint=f"Set it: export {variable}=...",
-        )
-    return keys
+def _with_licence(options: ServeOptions) -> ServeOptions:
+    from visiglot.cli.origin import licence_of
 
-
-def _images(text: str) -> int:
-    """8 of "image=8" or of '{"image": 8}'."""
-    try:
-        values = json.loads(text) if text.lstrip().startswith("{") else dict([text.split("=")])
-        if set(values) == {"image"} and int(values["image"]) >= 0:
-            return int(values["image"])
-    except (ValueError, TypeError):
-        pass
-    raise ConfigError("visiglot serve", [f"--limit-mm-per-prompt: {text!r}"], hint='Write image=8, or {"image": 8}.')
+    return options.model_copy(update={"licence": licence_of(options.model)})

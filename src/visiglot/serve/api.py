@@ -1,4 +1,4 @@
-"""The HTTP interface: OpenAI's chat completions and models, health, metrics.
+"""The HTTP interface: OpenAI's chat completions and models, health, metrics, and a page over them.
 
 Errors have OpenAI's shape whatever raises them. The log has a line for each request, with its route and its status, and
 nothing of what it says.
@@ -29,8 +29,10 @@ from visiglot.serve.limits import Limits
 from visiglot.serve.load import Load
 from visiglot.serve.media import Media
 from visiglot.serve.metrics import CONTENT_TYPE, Metrics
+from visiglot.serve.static import FOLDER, add_page
 
-ROUTES = ("/v1/chat/completions", "/v1/models", "/health", "/metrics")
+ROUTES = ("/v1/chat/completions", "/v1/models", "/health", "/metrics", "/", FOLDER)
+READ = ["GET", "HEAD"]
 THREADS = 4
 """That parse bodies, decode base64 and read headers of pictures."""
 
@@ -63,6 +65,7 @@ def build_app(
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(Exception, _bug)
     _add_routes(app, service)
+    add_page(app)
     return app
 
 
@@ -75,24 +78,24 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     async def chat(request: Request) -> Response:
         return Exchange(service, caller(request))
 
-    @app.get("/v1/models")
+    @app.api_route("/v1/models", methods=READ)
     async def models(request: Request) -> Response:
         caller(request)
-        return JSONResponse({"object": "list", "data": [_model(service.served)]})
+        return JSONResponse({"object": "list", "data": [_model(service)]})
 
-    @app.get("/v1/models/{name:path}")
+    @app.api_route("/v1/models/{name:path}", methods=READ)
     async def model(request: Request, name: str) -> Response:
         caller(request)
         if name != service.served.name:
             raise ApiError(404, "There is no such model here.", param="model", code="model_not_found")
-        return JSONResponse(_model(service.served))
+        return JSONResponse(_model(service))
 
-    @app.get("/health")
+    @app.api_route("/health", methods=READ)
     async def health() -> Response:
         alive = service.engine.alive
         return JSONResponse({"status": "ok" if alive else "closing"}, 200 if alive else 503)
 
-    @app.get("/metrics")
+    @app.api_route("/metrics", methods=READ)
     async def metrics(request: Request) -> Response:
         caller(request)
         stats = await asyncio.to_thread(service.engine.stats)
@@ -101,13 +104,19 @@ def _add_routes(app: FastAPI, service: Service) -> None:
         return Response(text, headers={"Content-Type": CONTENT_TYPE})
 
 
-def _model(served: Served) -> dict[str, Any]:
+def _model(service: Service) -> dict[str, Any]:
+    """OpenAI's facts of a model and ours."""
+    served, limits = service.served, service.limits
+    told = ("choices", "images", "image_bytes", "image_pixels", "body_bytes", "new_tokens", "default_new_tokens")
     return {
         "id": served.name,
         "object": "model",
         "created": served.created,
         "owned_by": "visiglot",
         "languages": list(served.languages),
+        "licence": served.licence,
+        "experts": served.experts,
+        "limits": {name: getattr(limits, name) for name in told},
     }
 
 

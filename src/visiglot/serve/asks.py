@@ -19,6 +19,7 @@ class Ask:
         stop: texts that end the answer, which doesn't contain them.
         user: whose turn it is. Users take turns by the tokens that they use, however much each of them asks.
         logprobs: how many of the likeliest tokens are told beside each chosen one; None tells nothing of tokens.
+        routing: whether the weights of the connector's experts are told.
     """
 
     example: Example
@@ -26,6 +27,7 @@ class Ask:
     stop: tuple[str, ...] = ()
     user: str = ""
     logprobs: int | None = None
+    routing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Piece:
         prompt_tokens: of the prompt, its pictures' tokens included.
         completion_tokens: that were made up to here, those of a stop text and of the end included.
         logprobs: of the tokens that `text` is made of, if they were asked for.
+        routing: of the first piece, if it was asked for, and each of the prompt's pictures: the weights of the experts.
     """
 
     text: str
@@ -60,6 +63,7 @@ class Piece:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     logprobs: tuple[TokenLogprob, ...] = ()
+    routing: tuple[tuple[float, ...], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from visiglot.errors import ScoresError, ServeError, VisiglotError
 from visiglot.models.decode import Decoder, Event
 from visiglot.serve.asks import Piece
 from visiglot.serve.job import Job
 from visiglot.serve.pictures import Pictures
+from visiglot.serve.routing import tell_routing
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +95,7 @@ class Batch:
     def recover(self, error: Exception) -> None:
         """The decoder can't go on after `error`: its rows begin again. What was given out isn't given out again."""
         log.error("the running batch failed", exc_info=error)
+        torch.zeros(1, device=self._model.device).tolist()  # a GPU that is in error raises here, as in all that follows
         self._decoder = Decoder(self._model, self._processor)
         suspected = {job.key for group in self._suspects for job in group}
         jobs = [job for job in self.jobs.values() if job.key not in suspected]
@@ -123,7 +127,9 @@ class Batch:
         if not jobs:
             return
         try:
-            rows = [job.row(features) for job, features in zip(jobs, self._pictures.features(jobs))]
+            features = self._pictures.features(jobs)
+            rows = [job.row(one) for job, one in zip(jobs, features)]
+            tell_routing(self._model, self._processor, jobs, features)
         except Exception as error:
             self._join_halves(jobs, error)
             return

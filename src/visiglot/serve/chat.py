@@ -31,6 +31,8 @@ class Served:
         placing: where it reads pictures that nobody placed.
         caption_prompt: what it is asked for a caption, with {language} in place.
         created: when it was loaded, in seconds since 1970.
+        licence: of its weights; None where nothing states one.
+        experts: of its connector, weighed by the prompt; 0 where there are none.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Served:
     placing: Placing
     caption_prompt: str
     created: int
+    licence: str | None = None
+    experts: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,6 +85,8 @@ def choices_of(
     if count > limits.choices:
         name = "n" if request.languages is None else "languages"
         raise invalid(f"`{name}`: {count} answers are asked for; this server gives {limits.choices} at a time.", name)
+    if request.routing and not served.experts:
+        raise invalid("`routing`: the model's connector has no experts.", "routing", "unsupported_parameter")
     decoding = _decoding(request, limits)
     seed = secrets.randbits(63) if request.seed is None else request.seed
     told = (request.top_logprobs or 0) if request.logprobs else None
@@ -89,7 +95,8 @@ def choices_of(
         example = _example(request, pictures, served, code)
         for number in range(repeated):
             own = replace(decoding, seed=row_seed(seed, code, number))
-            found.append(Choice(Ask(example, own, tuple(request.stop or ()), caller, told), code))
+            ask = Ask(example, own, tuple(request.stop or ()), caller, told, bool(request.routing))
+            found.append(Choice(ask, code))
     return found
 
 

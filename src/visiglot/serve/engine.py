@@ -1,6 +1,6 @@
 """The engine: asks of all users join one running batch between decode steps, each answered as if it were alone.
 
-    ask --event loop: queue--> --pool: render, open pictures--> --model's thread: encode, add, step, drop--> pieces
+    ask --event loop: queue--> --pools: render, open pictures--> --model's thread: encode, add, step, drop--> pieces
 
 One thread owns the model. Between two steps it lets rows go that nobody waits for any more, lets as many join as the
 budget holds, in the order of `FairQueue`, and has the pictures opened of those who are next. What the threads share,
@@ -24,8 +24,9 @@ from visiglot.models.answer import FEATURE_BYTES, MAX_BATCH_TOKENS
 from visiglot.render import render
 from visiglot.serve.asks import Ask, EngineStats, Piece, TokenLogprob
 from visiglot.serve.batch import Batch, Counts, presentable
+from visiglot.serve.delivery import broken, closing, deliver
 from visiglot.serve.fair import FairQueue
-from visiglot.serve.job import Job, held_tokens, read_tokens
+from visiglot.serve.job import Job, check_length, held_tokens, read_tokens
 from visiglot.serve.pictures import Pictures, content_of
 from visiglot.serve.speech import Speech
 
@@ -55,7 +56,7 @@ AHEAD_PICTURES = 64
 """Pictures that are opened ahead, unless one ask alone has more."""
 
 POOL = 4
-"""Threads that render prompts and open pictures."""
+"""Threads that render prompts, and as many that open pictures: these may take long, and no prompt waits for them."""
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ class Engine:
         self._max_wait_seconds = max_wait_seconds
         self._clock = time.monotonic
         self._pool = ThreadPoolExecutor(POOL, thread_name_prefix="visiglot-prompts")
+        self._openers = ThreadPoolExecutor(POOL, thread_name_prefix="visiglot-pictures")
         self._thread = threading.Thread(target=self._run, name="visiglot-model", daemon=True)
 
         # behind the lock
@@ -113,11 +115,12 @@ class Engine:
         self._leaving: set[str] = set()
         self._changed = False
         self._closed = False
+        self._broken = False
         self._arrived = 0
         self._counts = Counts()
 
         # the model's thread's own
-        self._pictures = Pictures(model, processor, self._pool, feature_bytes, self._wake)
+        self._pictures = Pictures(model, processor, self._openers, feature_bytes, self._wake)
         self._batch = Batch(model, processor, self._pictures, self._counts)
         self._given_up: list[tuple[Job, Piece | Exception]] = []
         self._on_cpu = model.device.type == "cpu"
@@ -140,6 +143,7 @@ class Engine:
             self._end_all()
         self._flush()
         self._pool.shutdown(wait=False)
+        self._openers.shutdown(wait=False, cancel_futures=True)
 
     @property
     def alive(self) -> bool:
@@ -175,7 +179,7 @@ class Engine:
                 await job.loop.run_in_executor(self._pool, self._render, job)
             except Exception as error:
                 self._leave(job, failed=True)
-                raise _closing() if self._closed else presentable(error, job) from error
+                raise self._ended() if self._closed else presentable(error, job) from error
             while True:
                 found = await job.channel.get()
                 if isinstance(found, Exception):
@@ -195,7 +199,7 @@ class Engine:
             )
         with self._lock:
             if self._closed:
-                raise _closing()
+                raise self._ended()
             self._arrived += 1
             job = Job(ask, self._arrived, self._clock() + self._max_wait_seconds, loop)
             try:
@@ -210,7 +214,7 @@ class Engine:
             error = QueueFullError(
                 "the queue is full, and others have fewer requests in it", hint="Try again in a while."
             )
-            _deliver([(out, error)])
+            deliver([(out, error)])
         return job
 
     def _leave(self, job: Job, *, failed: bool = False) -> None:
@@ -224,6 +228,9 @@ class Engine:
                 self._leaving.add(job.key)
             self._wake()
 
+    def _ended(self) -> ServeError:
+        return broken() if self._broken else closing()
+
     def _wake(self) -> None:
         with self._lock:
             self._changed = True
@@ -233,6 +240,7 @@ class Engine:
         """In the pool: the prompt of `job`, and what its pictures are called in caches."""
         if job.left or self._closed:
             return
+        check_length(job.ask.example, min(self._spec.max_length, self._max_batch_tokens))
         job.sample = sample = render(job.ask.example, self._spec, complete=True)
         job.pictures = tuple((content_of(ref), ref) for ref in sample.images)
         needed = held_tokens([job], self._spec.layout)
@@ -243,12 +251,23 @@ class Engine:
                 f"hold {needed} tokens; the server holds {self._max_batch_tokens}",
                 hint="Shorten the prompt, lower the number of new tokens or beams, or raise --max-batch-tokens.",
             )
-        job.speech = Speech(self._processor.tokenizer, job.ask, len(sample.ids))  # it may start from here on
+        tokenizer, pivot = self._processor.tokenizer, self._model.config.pivot
+        job.speech = Speech(tokenizer, job.ask, len(sample.ids), pivot=pivot)  # it may start from here on
         self._wake()
 
     # --- the model's thread ---
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:
+            log.critical("the engine can't go on", exc_info=error)
+            with self._lock:
+                self._closed = self._broken = True
+                self._end_all()
+            self._flush()
+
+    def _serve(self) -> None:
         closed = False
         while not closed:
             try:
@@ -359,7 +378,7 @@ class Engine:
             self._queue.remove(job)
             self._counts.failed += not job.left
             if not job.left:
-                self._given_up.append((job, _closing()))
+                self._given_up.append((job, self._ended()))
             job.left = True
 
     def _flush(self) -> None:
@@ -373,25 +392,4 @@ class Engine:
                 decoding = job.ask.decoding
                 self._queue.give_back(job.user, (decoding.max_new_tokens - made) * decoding.beams)
             self._changed = self._changed or bool(ended)
-        _deliver([*said, *given_up])
-
-
-def _deliver(out: Sequence[tuple[Job, Piece | Exception]]) -> None:
-    """Each to its channel, waking each event loop once."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Piece | Exception]]] = {}
-    for job, found in out:
-        by_loop.setdefault(job.loop, []).append((job, found))
-    for loop, found_here in by_loop.items():
-        try:
-            loop.call_soon_threadsafe(_put, found_here)
-        except RuntimeError:  # the loop is closed, so nobody listens
-            log.warning("%d answers had no one to go to", len(found_here))
-
-
-def _put(out: Sequence[tuple[Job, Piece | Exception]]) -> None:
-    for job, found in out:
-        job.channel.put_nowait(found)
-
-
-def _closing() -> ServeError:
-    return ServeError("the server is closing", hint="Ask another one, or this one when it is back.")
+        deliver([*said, *given_up])

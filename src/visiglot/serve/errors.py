@@ -16,6 +16,9 @@ from visiglot.errors import (
 )
 
 INVALID, SERVER, BUSY = "invalid_request_error", "server_error", "rate_limit_error"
+MESSAGE_LENGTH = 1000
+"""Characters of a message; a client's own words may stand in it."""
+
 RETRY_SECONDS = 2
 """After which one who found the server busy may ask again."""
 
@@ -80,7 +83,9 @@ def api_error(error: VisiglotError, *, closing: bool = False) -> ApiError:
     Args:
         closing: whether the server is on its way out.
     """
-    message = f"{error.message}. {error.hint}" if error.hint else error.message
+    message = error.message if len(error.message) <= MESSAGE_LENGTH else f"{error.message[:MESSAGE_LENGTH]}…"
+    if error.hint and len(error.hint) <= MESSAGE_LENGTH:
+        message = f"{message}. {error.hint}"
     if isinstance(error, QueueFullError):
         return busy(message)
     if isinstance(error, ImageError):

@@ -30,7 +30,7 @@ from visiglot.serve.limits import Limits
 from visiglot.serve.load import Held, Load
 from visiglot.serve.media import Media
 from visiglot.serve.metrics import Metrics
-from visiglot.serve.reply import DONE, Reply, as_json, event
+from visiglot.serve.reply import DONE, Reply, event
 from visiglot.serve.schema import ChatRequest, parse_request
 
 Message = MutableMapping[str, Any]
@@ -94,7 +94,7 @@ class Exchange(Response):
         """Raises ApiError: whatever is wrong before the answer begins."""
         with self._service.load.admitted() as held:
             body = await read_body(Headers(scope=scope), receive, self._service.limits, held)
-            work = asyncio.create_task(self._answer(body, held, send))
+            work = asyncio.create_task(self._answer([body], held, send))
             del body
             gone = asyncio.create_task(_hung_up(receive))
             try:
@@ -109,7 +109,8 @@ class Exchange(Response):
             elif not work.cancelled() and (error := work.exception()) is not None:
                 raise error
 
-    async def _answer(self, body: bytes, held: Held, send: Send) -> None:
+    async def _answer(self, body: list[bytes], held: Held, send: Send) -> None:
+        """`body` is taken out of its list, so that nobody holds it while the answer is made."""
         seconds = self._service.limits.request_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -132,11 +133,10 @@ class Exchange(Response):
             return api_error(error, closing=not self._service.engine.alive)
         return timed_out(seconds)
 
-    async def _work(self, body: bytes, held: Held, send: Send) -> None:
+    async def _work(self, body: list[bytes], held: Held, send: Send) -> None:
         service = self._service
         loop = asyncio.get_running_loop()
-        request = await loop.run_in_executor(service.pool, parse_request, body)
-        del body
+        request = await loop.run_in_executor(service.pool, parse_request, body.pop())
         pictures = await service.media.pictures(request, held)
         caller = self._caller
         if request.user and not service.access.several_keys:
@@ -144,6 +144,7 @@ class Exchange(Response):
         choices = await loop.run_in_executor(
             service.pool, choices_of, request, pictures, service.served, service.limits, caller
         )
+        request = request.model_copy(update={"messages": []})  # pictures are long texts there, and bytes by now
         reply = Reply(request.model, choices)
         async with aclosing(_pieces(service.engine, choices)) as pieces:
             if request.stream:
@@ -151,9 +152,10 @@ class Exchange(Response):
             else:
                 async for index, piece in self._timed(pieces):
                     reply.add(index, piece)
+                answer = await loop.run_in_executor(service.pool, reply.whole_json)
                 self._begun = True
                 await _start(send, "application/json")
-                await _end(send, as_json(reply.whole()))
+                await _end(send, answer)
         service.metrics.answered(time.monotonic() - self._start)
 
     async def _stream(

@@ -107,7 +107,11 @@ class Fetcher:
             found = await self._get(target, param)
             if isinstance(found, bytes):
                 return found
-            after = self._target(urljoin(target.url, found), param)
+            try:
+                place = urljoin(target.url, found)
+            except ValueError:
+                raise _refused("it leads to what is no URL", param) from None
+            after = self._target(place, param)
             if target.scheme == "https" and after.scheme != "https":
                 raise _refused("it leads from https to http", param)
             target = after

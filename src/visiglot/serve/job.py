@@ -6,10 +6,14 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from visiglot.errors import TooLongError
 from visiglot.models.decode import Row
 from visiglot.serve.asks import Ask, Piece
 from visiglot.serve.speech import Speech
-from visiglot.types import ImageRef, Layout, Sample, VisionFeatures
+from visiglot.types import Example, ImageRef, Layout, Sample, VisionFeatures
+
+CHARACTERS_PER_TOKEN = 32
+"""Of a prompt, at most; no text has so many. A prompt of more can't fit, and finding its tokens would take long."""
 
 
 @dataclass(eq=False)
@@ -55,6 +59,16 @@ class Job:
     def row(self, features: VisionFeatures | None) -> Row:
         assert self.sample is not None
         return Row(self.key, self.sample, features, self.ask.decoding, self.ask.logprobs or 0)
+
+
+def check_length(example: Example, tokens: int) -> None:
+    """Raise TooLongError: the prompt has far more characters than `tokens` tokens have."""
+    characters = sum(len(part) for turn in example.messages for part in turn.content if isinstance(part, str))
+    if characters > tokens * CHARACTERS_PER_TOKEN:
+        raise TooLongError(
+            f"the prompt has {characters:,} characters; the model takes {tokens:,} tokens",
+            hint="Shorten the prompt; nothing is cut off.",
+        )
 
 
 def held_tokens(jobs: Collection[Job], layout: Layout) -> int:

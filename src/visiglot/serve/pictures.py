@@ -9,7 +9,7 @@ everywhere. So one that reads the prompt needs no entry for each prompt.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,9 @@ from visiglot.models.answer import PICTURES_PER_PASS, FeatureStore, encode_pictu
 from visiglot.serve.job import Job
 from visiglot.types import ImageRef, VisionFeatures
 
+AT_ONCE = 8
+"""Pictures that are being opened at a time. The rest keep their turns: whose they are is looked at again and again."""
+
 
 @dataclass
 class _Opening:
@@ -27,6 +30,7 @@ class _Opening:
 
     pixels: Tensor | None = None
     error: Exception | None = None
+    task: Future[None] | None = None
 
     @property
     def done(self) -> bool:
@@ -55,13 +59,18 @@ class Pictures:
         self.misses = 0
 
     def prepare(self, jobs: Iterable[Job]) -> None:
-        """Open what `jobs` show and isn't known; pixels that none of them shows are forgotten."""
+        """Open what `jobs` show and isn't known, in their order; pixels that none of them shows are forgotten."""
         shown = {(key, ref.name): ref for job in jobs for key, ref in job.pictures if key not in self.store}
-        self._opening = {place: opening for place, opening in self._opening.items() if place in shown}
+        for place in self._opening.keys() - shown.keys():
+            task = self._opening.pop(place).task
+            if task is not None:
+                task.cancel()
+        under_way = sum(not opening.done for opening in self._opening.values())
         for place, ref in shown.items():
-            if place not in self._opening:
+            if place not in self._opening and under_way < AT_ONCE:
                 self._opening[place] = opening = _Opening()
-                self._pool.submit(self._open, ref, opening)
+                opening.task = self._pool.submit(self._open, ref, opening)
+                under_way += 1
 
     def are_ready(self, job: Job) -> bool:
         """Whether all pictures of `job` can be encoded now.

@@ -37,8 +37,12 @@ class Reply:
             text = "".join(piece.text for piece in pieces)
             told = [token for piece in pieces for token in piece.logprobs]
             message = {"role": "assistant", "content": text, "refusal": None}
-            choices.append(self._choice(index, "message", message, pieces[-1].finish, told))
+            routing = next((piece.routing for piece in pieces if piece.routing), ())
+            choices.append(self._choice(index, "message", message, pieces[-1].finish, told, routing))
         return {**self._head, "object": "chat.completion", "choices": choices, "usage": self.usage()}
+
+    def whole_json(self) -> bytes:
+        return as_json(self.whole())
 
     def chunk(self, index: int, piece: Piece, *, usage: bool) -> bytes:
         """An event of a stream: one piece of a choice, which was added.
@@ -48,7 +52,7 @@ class Reply:
         """
         first = len(self._pieces[index]) == 1
         delta = {"role": "assistant", "content": piece.text} if first else {"content": piece.text}
-        choice = self._choice(index, "delta", delta, piece.finish, piece.logprobs)
+        choice = self._choice(index, "delta", delta, piece.finish, piece.logprobs, piece.routing)
         return self._event([choice], {"usage": None} if usage else {})
 
     def last_chunk(self) -> bytes:
@@ -67,14 +71,24 @@ class Reply:
         return {"prompt_tokens": total, "completion_tokens": made, "total_tokens": total + made}
 
     def _choice(
-        self, index: int, name: str, value: dict[str, Any], finish: str | None, told: Sequence[TokenLogprob]
+        self,
+        index: int,
+        name: str,
+        value: dict[str, Any],
+        finish: str | None,
+        told: Sequence[TokenLogprob],
+        routing: Sequence[Sequence[float]],
     ) -> dict[str, Any]:
         choice = self._choices[index]
         logprobs = None
         if choice.ask.logprobs is not None:
             logprobs = {"content": [_token(token, top=True) for token in told], "refusal": None}
         found = {"index": index, name: value, "logprobs": logprobs, "finish_reason": finish}
-        return found if choice.language is None else {**found, "language": choice.language}
+        if choice.language is not None:
+            found["language"] = choice.language
+        if routing:
+            found["routing"] = routing
+        return found
 
     def _event(self, choices: list[dict[str, Any]], more: dict[str, Any]) -> bytes:
         return event({**self._head, "object": "chat.completion.chunk", "choices": choices, **more})

@@ -22,6 +22,9 @@ STOPS, STOP_LENGTH = 4, 256
 TOP_LOGPROBS = 20
 NAME_LENGTH = 256
 
+VALUES = 100_000
+"""Values that a body may hold, told by its brackets, braces and commas. Each is two bytes there and a hundred here."""
+
 WITHOUT_EFFECT: Mapping[str, tuple[Any, ...]] = {
     "audio": (),
     "frequency_penalty": (0,),
@@ -97,14 +100,16 @@ class StreamOptions(_Closed):
 
 
 class ChatRequest(_Closed):
-    """What is asked. `languages`, `top_k` and `repetition_penalty` are ours; the rest is OpenAI's.
+    """What is asked. `languages`, `top_k`, `repetition_penalty` and `routing` are ours; the rest is OpenAI's.
 
     None means that the request doesn't say.
     """
 
     model: str
     messages: Annotated[list[Turn], Field(min_length=1)]
-    languages: Annotated[list[str], Field(min_length=1, max_length=512)] | None = None
+    languages: (
+        Annotated[list[Annotated[str, Field(max_length=NAME_LENGTH)]], Field(min_length=1, max_length=512)] | None
+    ) = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     n: Annotated[int, Field(ge=1)] | None = None
@@ -118,6 +123,7 @@ class ChatRequest(_Closed):
     stop: list[Annotated[str, Field(min_length=1, max_length=STOP_LENGTH)]] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=TOP_LOGPROBS)] | None = None
+    routing: bool | None = None
     user: Annotated[str, Field(max_length=NAME_LENGTH)] | None = None
 
     @field_validator("stop", mode="before")
@@ -135,6 +141,8 @@ def parse_request(body: bytes) -> ChatRequest:
     Raises:
         ApiError: 400; the first thing that is wrong, with its place as `param`. No value is repeated in its message.
     """
+    if sum(body.count(sign) for sign in (b"{", b"[", b",")) > VALUES:
+        raise invalid(f"The body holds more than {VALUES:,} values or commas.", None, "too_many_values")
     try:
         values = from_json(body, allow_inf_nan=False, cache_strings="keys")
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable
@@ -10,6 +11,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from visiglot.errors import ServeError
+from visiglot.serve.connection import CHECK_SECONDS, Connection
+
+TICKS = 10
+"""Of uvicorn's, a second."""
+
+LAST_SECONDS = 5
+"""For requests to be told that the server ends."""
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -38,15 +46,22 @@ class Server(uvicorn.Server):
         bound: from `bind`.
         shutdown_seconds: that requests have to come to their end once the server is told to stop.
         started: called when requests are answered.
+        overdue: called in a thread when that time is over; it ends all answers, so that each gets a last word.
     """
 
     def __init__(
-        self, app: FastAPI, bound: socket.socket, *, shutdown_seconds: float, started: Callable[[], None] = lambda: None
+        self,
+        app: FastAPI,
+        bound: socket.socket,
+        *,
+        shutdown_seconds: float,
+        started: Callable[[], None] = lambda: None,
+        overdue: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                http="h11",
+                http=Connection,
                 ws="none",
                 loop="asyncio",
                 lifespan="on",
@@ -54,16 +69,33 @@ class Server(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_graceful_shutdown=max(round(shutdown_seconds), 1),
+                timeout_graceful_shutdown=max(round(shutdown_seconds), 1) + LAST_SECONDS,
             )
         )
         self._bound = bound
         self._tell = started
+        self._shutdown_seconds = shutdown_seconds
+        self._overdue = overdue
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             self._tell()
+
+    async def on_tick(self, counter: int) -> bool:
+        if not counter % (TICKS * CHECK_SECONDS):
+            for connection in list(self.server_state.connections):
+                assert isinstance(connection, Connection)
+                connection.check()
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(self._shutdown_seconds, loop.run_in_executor, None, self._overdue)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
 
     def serve_until_told(self) -> None:
         """Serve until SIGINT or SIGTERM, which both mean to stop in order; a second SIGINT stops at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from visiglot.data.tasks.pivot import shown_part
 from visiglot.errors import ServeError
 from visiglot.models.decode import Event, TextStream
 from visiglot.serve.asks import Ask, Piece, TokenLogprob
@@ -18,17 +19,23 @@ class Speech:
     Args:
         ask: what was asked.
         prompt_tokens: of its prompt.
+        pivot: the answer begins with the question in English and a pivot (`visiglot.data.tasks.pivot`), and what stands
+            behind is all that is given out, looked for stop texts in, and told the tokens of. Where there is no pivot,
+            all is given out at the end.
     """
 
-    def __init__(self, tokenizer: Any, ask: Ask, prompt_tokens: int) -> None:
+    def __init__(self, tokenizer: Any, ask: Ask, prompt_tokens: int, *, pivot: bool = False) -> None:
         self._tokenizer = tokenizer
         self._wants = ask.logprobs
         self._prompt_tokens = prompt_tokens
-        self._text = TextStream(tokenizer, ask.stop)
+        self._pivot = pivot
+        self._text = TextStream(tokenizer, ask.stop, shown_part if pivot else None)
         self._ids: list[int] = []
         self._repeated = 0
         self._score = 0.0
-        self._told: list[tuple[int, TokenLogprob]] = []
+        self._told: list[tuple[int, int, TokenLogprob]] = []
+        self.routing: tuple[tuple[float, ...], ...] = ()
+        """Weights of experts that the next piece tells."""
 
     @property
     def made(self) -> int:
@@ -57,7 +64,7 @@ class Speech:
         before = self._text.seen
         text = self._text.push(ids)
         if self._wants is not None and event.finished != "stop":
-            self._told.append((before, self._tell(ids[0], likelihood, event.alternatives)))
+            self._told.append((before, self._text.seen, self._tell(ids[0], likelihood, event.alternatives)))
         self._ids += ids
         self._repeated = len(self._ids)
         if event.finished:
@@ -65,14 +72,16 @@ class Speech:
         finish = "stop" if self._text.stopped else event.finished
         if not text and finish is None:
             return None
-        told = self._given(whole=finish is not None and not self._text.stopped)
-        return Piece(text, finish, self._prompt_tokens, len(self._ids), told)
+        told = self._given(whole=finish is not None and not self._text.stopped and not self._pivot)
+        routing, self.routing = self.routing, ()
+        return Piece(text, finish, self._prompt_tokens, len(self._ids), told, routing)
 
     def _given(self, *, whole: bool) -> tuple[TokenLogprob, ...]:
         """Of the tokens that weren't told yet, those whose text has begun to be given out."""
-        given = [told for start, told in self._told if whole or start < self._text.given]
-        self._told = self._told[len(given) :]
-        return tuple(given)
+        count = sum(1 for start, *_ in self._told if whole or start < self._text.given)
+        given, self._told = self._told[:count], self._told[count:]
+        begin = self._text.begin
+        return tuple(told for start, end, told in given if start >= begin or end > begin)
 
     def _tell(self, token: int, likelihood: float, alternatives: tuple[tuple[int, float], ...]) -> TokenLogprob:
         top = tuple(TokenLogprob(self._text_of(other), value) for other, value in alternatives)

@@ -12,18 +12,16 @@ done, and what an engine or a dead worker says must reach the user as it is.
 from __future__ import annotations
 
 import inspect
-import os
-import re
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visiglot.environment import versions
 from visiglot.errors import Notice, TranslationError
+from visiglot.machines import joined, reason, resources, shares
 from visiglot.translate.engine import ENGINES, Engine, Output
 from visiglot.translate.translator import Work
 from visiglot.translate.workers import ALIKE, Desk, Order, Worker, load_ray, value
@@ -38,12 +36,6 @@ LOSSES = 3
 
 PATIENCE = 30.0
 """Seconds without a worker that is ready, after which the user is told."""
-
-OBJECT_STORE = 200 * 2**20
-"""Bytes of shared memory of a local Ray; nothing but texts is in it."""
-
-_WHY = re.compile(r"[\w.]*(Error|Exception):|The actor is dead because")
-"""Begins the line of a paragraph of Ray's that says why."""
 
 
 class ClusterNotice(Notice):
@@ -105,9 +97,8 @@ class Cluster:
         if not shards:
             return
         ray, count = load_ray(), min(self.workers, len(shards))
-        with _joined(ray, count):
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-            cpus, gpus = shares(nodes, count, gpu=self.gpu)
+        with joined(ray, count, TranslationError):
+            cpus, gpus = shares(resources(ray), count, gpu=self.gpu)
             version = versions().get("visiglot", "")
             order = Order(self.make, self.filters, self.source, self.engine.identity, version, Path.cwd())
             here = ray.get_runtime_context().get_node_id()
@@ -125,57 +116,6 @@ def takes_gpu(name: str, options: Mapping[str, Any]) -> bool:
     if options.get("engine"):
         return takes_gpu(options["engine"], options.get("engine_options") or {})
     return "device" in inspect.signature(ENGINES.get(name)).parameters and options.get("device") != "cpu"
-
-
-def shares(nodes: Sequence[Mapping[str, float]], workers: int, *, gpu: bool) -> tuple[int, float]:
-    """CPUs and GPUs for each worker, such that all of them find a place where the machines are idle and alike.
-
-    Args:
-        nodes: resources of each machine, as Ray counts them.
-        gpu: whether GPUs are wanted.
-    """
-    usable = [node for node in nodes if node.get("CPU", 0) >= 1]
-    with_gpu = [node for node in usable if node.get("GPU", 0) >= 1] if gpu else []
-    usable = with_gpu or usable
-    on_each = -(-workers // max(len(usable), 1))
-    cpus = max(1, min((int(node["CPU"]) for node in usable), default=1) // on_each)
-    if not with_gpu:
-        return cpus, 0.0
-    total = int(sum(node["GPU"] for node in with_gpu))
-    return cpus, int(10_000 / -(-workers // total)) / 10_000
-
-
-@contextmanager
-def _joined(ray: Any, workers: int) -> Iterator[None]:
-    """Be part of a Ray: the one that this process is in, RAY_ADDRESS, that of `ray start` here, or one of our own."""
-    if ray.is_initialized():
-        yield
-        return
-    address = os.environ.get("RAY_ADDRESS", "")
-    if address.startswith("ray://"):
-        raise TranslationError(
-            f"RAY_ADDRESS={address} is that of a Ray client, which isn't on the cluster",
-            hint="Start visiglot on a machine of the cluster, with RAY_ADDRESS=HOST:PORT or without.",
-        )
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    cores = max(workers, len(os.sched_getaffinity(0)))
-    try:
-        try:
-            ray.init(num_cpus=cores, object_store_memory=OBJECT_STORE, include_dashboard=False, **quiet)
-        except ValueError:  # there is one, whose resources aren't ours to set
-            ray.init(**quiet)
-    except (ValueError, RuntimeError, OSError, TimeoutError) as error:
-        raise TranslationError(
-            f"Ray can't be {f'joined at {address}' if address else 'started or joined'}: {_line(error)}",
-            hint="RAY_ADDRESS names a cluster to join, with RAY_AUTH_MODE=token where that is asked for; "
-            "RAY_ADDRESS=local starts one on this machine alone.",
-        ) from error
-    ray._private.worker._worker_logs_enabled = False  # or deaths go to stdout, whatever log_to_driver says
-    try:
-        yield
-    finally:
-        ray.shutdown()
-        ray._private.worker._worker_logs_enabled = True
 
 
 @dataclass
@@ -270,7 +210,7 @@ class _Shift:
         self.losses[what] += 1
         if self.losses[what] >= LOSSES:
             raise TranslationError(
-                f"{LOSSES} workers died {where}: {_line(error)}",
+                f"{LOSSES} workers died {where}: {reason(error)}",
                 hint=f"The memory may be too small: try fewer --engine-workers. {ALIKE}",
             ) from error
         self._tell(
@@ -282,9 +222,3 @@ class _Shift:
         if notice not in self.told:
             self.told.add(notice)
             warnings.warn(ClusterNotice(notice), stacklevel=2)
-
-
-def _line(error: Exception) -> str:
-    """Why, of the paragraph that an exception of Ray's says."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return next((line for line in reversed(lines) if _WHY.match(line)), lines[0])[:300]

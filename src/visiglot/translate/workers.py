@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from visiglot import machines
 from visiglot.environment import versions
-from visiglot.errors import MissingExtraError, Notice, TranslationError, VisiglotError
+from visiglot.errors import Notice, TranslationError, VisiglotError
 from visiglot.translate.engine import Engine, Output
 from visiglot.translate.store import Store
 from visiglot.translate.translator import Answers, Questions, Translator
@@ -29,14 +30,8 @@ _Value = TypeVar("_Value")
 
 
 def load_ray() -> Any:
-    """The module `ray`, with its usage statistics off. Raises MissingExtraError."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    try:
-        import ray
-        import ray.util.scheduling_strategies
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("ray, which --engine-workers needs,", "ray") from error
-    return ray
+    """The module `ray`. Raises MissingExtraError."""
+    return machines.load_ray("--engine-workers")
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from tests.unit.cli.conftest import Run
 
 from visiglot.cli import capacity
 from visiglot.cli.capacity import GIB, Machine, Needs, command_for, needs_of, serving_facts
-from visiglot.cli.serve import _images, _keys_in, _last_part
 from visiglot.errors import ConfigError
 from visiglot.models.load import load_model
+from visiglot.serve.options import images_in, keys_in, last_part
 
 
 def said(run: Run, *arguments: object) -> str:
@@ -48,7 +48,7 @@ def test_a_variable_without_a_key_is_an_error(run: Run, monkeypatch: pytest.Monk
     for variable in ("EMPTY_KEY", "NO_SUCH_VARIABLE"):
         assert variable in said(run, "--api-key-variable", variable)
         with pytest.raises(ConfigError):
-            _keys_in(variable)
+            keys_in(variable)
 
 
 def test_a_port_in_use_is_told_before_a_model_is_loaded(run: Run) -> None:
@@ -65,6 +65,7 @@ def test_a_port_in_use_is_told_before_a_model_is_loaded(run: Run) -> None:
         (("--limit-mm-per-prompt", "video=1"), "--limit-mm-per-prompt"),
         (("--api-key", "a b"), "printable ASCII"),
         (("no-such-model", "--dry-run"), "no-such-model"),
+        (("--max-waiting", "100"), "--max-choices"),
     ],
 )
 def test_a_wrong_option_is_told_before_a_model_is_loaded(run: Run, arguments: tuple[str, ...], told: str) -> None:
@@ -74,17 +75,17 @@ def test_a_wrong_option_is_told_before_a_model_is_loaded(run: Run, arguments: tu
 
 
 def test_the_limit_of_pictures_is_written_as_in_vllm() -> None:
-    assert [_images(text) for text in ("image=3", '{"image": 4}', "image=0")] == [3, 4, 0]
+    assert [images_in(text) for text in ("image=3", '{"image": 4}', "image=0")] == [3, 4, 0]
     for text in ("3", "image", "image=x", "image=-1", '{"image": 1, "video": 2}', "{", "image=1=2"):
         with pytest.raises(ConfigError):
-            _images(text)
+            images_in(text)
 
 
 def test_a_folder_is_served_by_its_last_part_and_a_hub_id_whole(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
-    assert _last_part(str(tmp_path / "mine")) == "mine"
-    assert _last_part("nano") == "nano"
-    assert _last_part("Gregor/mblip-mt0-xl") == "Gregor/mblip-mt0-xl"
+    assert last_part(str(tmp_path / "mine")) == "mine"
+    assert last_part("nano") == "nano"
+    assert last_part("Gregor/mblip-mt0-xl") == "Gregor/mblip-mt0-xl"
 
 
 def test_without_the_extra_the_command_says_how_to_get_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -142,13 +142,14 @@ def serving(
     keys: Sequence[str] = (),
     served: Served = SERVED,
     fetcher: Fetcher | None = None,
+    port: int = 0,
     **limits: Any,
 ) -> Iterator[Running]:
     """A server until the end of the block, whose engine is closed with it."""
     access = Access("127.0.0.1", keys)
     app = build_app(engine or Stub(), served, access, limits=Limits(**limits), fetcher=fetcher)
     ready = threading.Event()
-    with bind("127.0.0.1", 0) as bound:
+    with bind("127.0.0.1", port) as bound:
         server = Server(app, bound, shutdown_seconds=1, started=ready.set)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.unit.serve.asking import ENDLESS, PICTURES, alone, ask, gather, pieces, run, running, text, tiny, until
 
-from visiglot.errors import ModelError, PromptError
+from visiglot.errors import ModelError, PromptError, TooLongError
 from visiglot.models.decode import Decoder, Decoding, Row
 from visiglot.serve import engine as engine_module
 from visiglot.serve.engine import Ask, Engine
@@ -121,6 +121,17 @@ def test_an_ask_above_the_budget_is_refused_and_told_what_to_do() -> None:
         await text(engine, ask(decoding=Decoding(20)))
 
     with running(tiny(), max_batch_tokens=90) as engine:
+        run(main(engine))
+
+
+def test_a_prompt_of_far_too_many_characters_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "render", lambda *_, **__: pytest.fail("it was read"))
+
+    async def main(engine: Engine) -> None:
+        with pytest.raises(TooLongError, match="100,000 characters"):
+            await text(engine, ask(words="x" * 100_000))
+
+    with running(tiny()) as engine:
         run(main(engine))
 
 

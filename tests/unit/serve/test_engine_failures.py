@@ -12,6 +12,7 @@ from tests.unit.serve.asking import PICTURES, alone, ask, gather, pieces, run, r
 from visiglot.errors import ImageError, PromptError, ScoresError, ServeError, TooLongError
 from visiglot.models.decode import Decoder, Decoding
 from visiglot.models.decode import decoder as decoder_module
+from visiglot.serve import batch as batch_module
 from visiglot.serve import speech as speech_module
 from visiglot.serve.engine import Ask, Engine
 from visiglot.types import ImageRef
@@ -182,8 +183,8 @@ def test_an_error_in_the_text_of_one_row_costs_only_that_row(monkeypatch: pytest
     bad: list[Any] = [None]
     made = speech_module.Speech.__init__
 
-    def noted(self: Any, tokenizer: Any, one: Ask, prompt_tokens: int) -> None:
-        made(self, tokenizer, one, prompt_tokens)
+    def noted(self: Any, tokenizer: Any, one: Ask, prompt_tokens: int, **settings: Any) -> None:
+        made(self, tokenizer, one, prompt_tokens, **settings)
         if one.example.id == "fine 2":
             bad[0] = self
 
@@ -205,6 +206,46 @@ def test_an_error_of_the_engine_itself_is_told_and_it_goes_on(monkeypatch: pytes
             with pytest.raises(ServeError, match="ZeroDivisionError"):
                 await text(engine, ask())
         assert await text(engine, ask())
+
+    with running(tiny()) as engine:
+        run(main(engine))
+
+
+def test_an_engine_that_cannot_go_on_tells_all_who_wait_and_is_not_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when a GPU is in error: whatever is tried fails."""
+
+    def broken(self: Decoder) -> Any:
+        raise RuntimeError("CUDA error")
+
+    async def main(engine: Engine) -> None:
+        monkeypatch.setattr(Decoder, "step", broken)
+        found = await answered(engine, [*group(), ask("waits", decoding=Decoding(3000))])
+        assert all(isinstance(one, ServeError) and "can't go on" in str(one) for one in found)
+        await until(lambda: not engine.alive)
+        with pytest.raises(ServeError, match="can't go on"):
+            await text(engine, ask())
+        assert (engine.stats().running, engine.stats().waiting) == (0, 0)
+        assert engine.stats().failed > 0
+
+    with running(tiny(), max_batch_tokens=3100) as engine:
+        monkeypatch.setattr(batch_module, "Decoder", lambda *_: 1 / 0)
+        run(main(engine))
+
+
+def test_a_device_in_error_is_found_out_when_a_batch_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = torch.zeros
+
+    def zeros(*size: Any, **options: Any) -> torch.Tensor:
+        if options.get("device") is not None and size == (1,):
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return real(*size, **options)
+
+    async def main(engine: Engine) -> None:
+        poisoned(monkeypatch, "other", "bad", 1)
+        monkeypatch.setattr(torch, "zeros", zeros)
+        with pytest.raises(ServeError, match="can't go on"):
+            await text(engine, ask("bad", decoding=Decoding(9, min_new_tokens=9)))
+        await until(lambda: not engine.alive)
 
     with running(tiny()) as engine:
         run(main(engine))

@@ -14,6 +14,7 @@ from visiglot.errors import QueueFullError, ServeError, VisiglotError
 from visiglot.models.decode import Decoder, Decoding, Row
 from visiglot.serve import pictures as pictures_module
 from visiglot.serve.engine import Engine
+from visiglot.types import ImageRef
 
 ONE = 6100
 """Tokens: room for one endless answer and none beside it."""
@@ -168,6 +169,41 @@ def test_a_picture_that_takes_long_to_open_holds_up_nobody_else(monkeypatch: pyt
         assert not pictured.done()
         opened.set()
         await pictured
+
+    with running(tiny()) as engine:
+        try:
+            run(main(engine))
+        finally:
+            opened.set()
+
+
+def test_pictures_that_take_long_hold_up_no_prompt_and_a_few_are_opened_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    opened = threading.Event()
+    begun: list[str] = []
+    load = pictures_module.load_image
+
+    def slow(ref: Any) -> Any:
+        begun.append(ref.name)
+        opened.wait()
+        return load(ref)
+
+    monkeypatch.setattr(pictures_module, "load_image", slow)
+    monkeypatch.setattr(pictures_module, "AT_ONCE", 5)
+    many = [ImageRef(f"{i}", data=PICTURES["red"].data + bytes([i])) for i in range(12)]
+
+    async def main(engine: Engine) -> None:
+        pictured = [asyncio.create_task(text(engine, ask(ref.name, ref, user="many"))) for ref in many]
+        await until(lambda: len(begun) >= 4)
+        assert await pieces(engine, ask("text", user="few"))
+        one = ImageRef("one", data=PICTURES["blue"].data)
+        few = asyncio.create_task(text(engine, ask("one", one, user="few")))
+        await until(lambda: all(job.speech is not None for job in engine._queue.in_order()))
+        assert not any(task.done() for task in pictured)
+        opened.set()
+        await asyncio.gather(few, *pictured)
+        assert begun.index("one") < 11
 
     with running(tiny()) as engine:
         try:

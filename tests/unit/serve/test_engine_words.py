@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 import torch
-from tests.unit.serve.asking import PICTURES, ask, pieces, run, running, text, tiny, until
+from tests.unit.serve.asking import PICTURES, alone, ask, pieces, run, running, text, tiny, until
 
+from visiglot.data.tasks.pivot import read_pivot
 from visiglot.errors import PromptError
 from visiglot.models.decode import Decoder, Decoding, Event, Row, TextStream
 from visiglot.render import render
@@ -18,10 +19,10 @@ from visiglot.serve.speech import Speech
 WORDS = "a dog and a small cat and a red fish"
 
 
-def said(words: str, stop: tuple[str, ...] = (), logprobs: int | None = None) -> list[Piece]:
+def said(words: str, stop: tuple[str, ...] = (), logprobs: int | None = None, *, pivot: bool = False) -> list[Piece]:
     """The pieces of an answer that is `words` and ends by itself."""
     tokenizer = tiny().processor.tokenizer
-    speech = Speech(tokenizer, ask(stop=stop, logprobs=logprobs), 5)
+    speech = Speech(tokenizer, ask(stop=stop, logprobs=logprobs), 5, pivot=pivot)
     ids = [*tokenizer.encode(words, add_special_tokens=False), tokenizer.eos_token_id]
     found: list[Piece] = []
     for place, token in enumerate(ids):
@@ -103,6 +104,69 @@ def test_beams_are_cut_too() -> None:
         found = await pieces(engine, Ask(plain.example, plain.decoding, stop=(answer[3:5],)))
         assert joined(found) == answer[: answer.find(answer[3:5])].rstrip()
         assert found[-1].finish == "stop"
+
+    with running(built) as engine:
+        run(main(engine))
+
+
+# --- answers behind a pivot ------------------------------------------------------------------------------------------
+
+PIVOTED = "a red cat || a blue dog and a fish"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        PIVOTED,
+        "a red cat||a blue dog || a fish",
+        "a blue dog",
+        "a red cat ||",
+        "|| a blue dog",
+        "||",
+        "a | cat ||| a dog",
+    ],
+)
+def test_what_is_served_of_an_answer_with_a_pivot_is_what_is_scored_of_it(words: str) -> None:
+    assert joined(said(words, pivot=True)) == read_pivot(words).answer
+    assert joined(said(words)) == words
+
+
+def test_nothing_is_given_out_before_the_pivot_has_passed() -> None:
+    found = said(PIVOTED, pivot=True)
+    assert len(found) > 2, "the answer is streamed all the same"
+    told = ""
+    for piece in found:
+        told += piece.text
+        assert "a blue dog and a fish".startswith(told)
+    assert found[0].completion_tokens > 3
+
+
+@pytest.mark.parametrize("stop", ["cat", "red", "||"])
+def test_a_stop_text_in_the_translation_doesnt_end_the_answer(stop: str) -> None:
+    assert joined(said(PIVOTED, (stop,), pivot=True)) == "a blue dog and a fish"
+    assert joined(said(PIVOTED, (stop, "and"), pivot=True)) == "a blue dog"
+
+
+def test_tokens_of_the_translation_are_not_told() -> None:
+    def told(words: str) -> str:
+        return "".join(token.token for piece in said(words, logprobs=1, pivot=True) for token in piece.logprobs)
+
+    assert told(PIVOTED).strip() == "a blue dog and a fish"
+    assert told("a blue dog").strip() == "a blue dog"
+
+
+@pytest.mark.parametrize("pivot", [True, False])
+def test_the_engine_takes_the_answer_apart_where_the_model_says_that_it_has_a_pivot(
+    pivot: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = tiny()
+    one = ask("a", PICTURES["red"], decoding=Decoding(12, min_new_tokens=12))
+    whole = alone(built, one).text
+    monkeypatch.setattr(built.model.config, "pivot", pivot)
+    monkeypatch.setattr("visiglot.serve.speech.shown_part", lambda text, *, last: (min(3, len(text)), len(text)))
+
+    async def main(engine: Engine) -> None:
+        assert await text(engine, one) == (whole[3:] if pivot else whole)
 
     with running(built) as engine:
         run(main(engine))

@@ -277,6 +277,7 @@ def test_a_redirect_to_a_listed_host_is_followed(status: int) -> None:
         "ftp://pics.example/",
         "http://user@pics.example/",
         "http://[::ffff:127.0.0.1]/",
+        "http://[::1",
     ],
 )
 def test_a_redirect_to_anything_else_is_not(place: str) -> None:

@@ -49,8 +49,10 @@ MAY = {
     "fetch.py": {"h11", "socket", "ssl", "urllib", "open_connection", "sock_connect"},
     "server.py": {"socket"},
     "access.py": {"urllib"},
+    "static.py": {"read_bytes", "read_text"},
 }
-"""Files and what they may use: the fetcher; the server's own socket, on which it listens; `urlsplit` of a header."""
+"""Files and what they may use: the fetcher; the server's own socket, on which it listens; `urlsplit` of a header; the
+package's own files, which are read before anybody asks for one."""
 
 
 def used(source: str) -> set[str]:

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from typing import Any
+from urllib.parse import quote_from_bytes
 
 import openai
 import pytest
@@ -17,6 +18,7 @@ from tests.unit.serve.asking import tiny
 from tests.unit.serve.serving import SECONDS, Reply, Running, Stub, drawn, image, serving, shown, user
 
 from visiglot.errors import ImageError, LanguageError, ModelError, PromptError, QueueFullError, ServeError, TooLongError
+from visiglot.images import MAX_ESCAPED
 from visiglot.serve.engine import Engine
 
 RED = draw("red", "circle")
@@ -161,6 +163,16 @@ def test_what_is_no_picture_in_the_request_is_refused(url: str) -> None:
     assert stub.asks == []
 
 
+def test_escapes_in_a_data_url_are_read_and_a_url_of_nothing_else_is_refused() -> None:
+    escaped = base64.b64encode(RED).decode().replace("+", "%2B").replace("/", "%2f").replace("=", "%3D")
+    with serving() as running:
+        assert "%2B" in escaped
+        assert running.chat(user(image(f"data:image/png;base64,{escaped}"))).status == 200
+        assert running.chat(user(image(f"data:image/png,{quote_from_bytes(RED)}"))).status == 200
+        for url in (f"data:image/png;base64,{'%' * MAX_ESCAPED}x", f"data:,{'%41' * MAX_ESCAPED}"):
+            assert "limit" in refused(running.chat(user(image(url))), 400, "invalid_image")["message"]
+
+
 @pytest.mark.parametrize("kind", ["image/png", "image/jpeg", "", "IMAGE/PNG;charset=x"])
 def test_what_a_data_url_calls_its_picture_does_not_matter(kind: str) -> None:
     with serving() as running:
@@ -261,11 +273,18 @@ def test_a_server_that_is_closing_says_so() -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/", 404), ("GET", "/docs", 404), ("GET", "/openapi.json", 404), ("GET", "/v1/chat/completions", 405)],
+    [("GET", "/page", 404), ("GET", "/docs", 404), ("GET", "/openapi.json", 404), ("GET", "/v1/chat/completions", 405)],
 )
 def test_errors_of_routes_have_the_same_shape(method: str, path: str, status: int) -> None:
     with serving() as running:
         refused(running.ask(method=method, path=path), status)
+
+
+def test_what_can_be_got_can_be_asked_for_its_head_alone() -> None:
+    with serving() as running:
+        for path in ("/health", "/metrics", "/v1/models", "/v1/models/tiny"):
+            reply = running.ask(method="HEAD", path=path)
+            assert (reply.status, reply.body) == (200, b"")
 
 
 # --- what is written down --------------------------------------------------------------------------------------------

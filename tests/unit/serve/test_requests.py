@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from tests.unit.serve.serving import drawn, image, user
 
+from visiglot.errors import LanguageError
 from visiglot.prompts import with_images
 from visiglot.serve.chat import Choice, Served, choices_of
-from visiglot.serve.errors import ApiError
+from visiglot.serve.errors import ApiError, api_error
 from visiglot.serve.limits import Limits
-from visiglot.serve.schema import OF_A_TURN, WITHOUT_EFFECT, ChatRequest, ImagePart, parse_request
+from visiglot.serve.schema import OF_A_TURN, VALUES, WITHOUT_EFFECT, ChatRequest, ImagePart, parse_request
 from visiglot.types import ImageRef, ImageSlot, Message, Placing
 
 SERVED = Served("tiny", ("eng_Latn", "deu_Latn"), Placing(), "Caption in {language}: ", 0)
@@ -160,6 +161,19 @@ def test_what_is_no_json_object_is_refused(written: bytes) -> None:
     with pytest.raises(ApiError) as caught:
         parse_request(written)
     assert (caught.value.status, caught.value.code) == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("written", [b'{"x": [%s0]}' % (b"0," * VALUES), b'{"x": [%s{}]}' % (b"{}," * VALUES)])
+def test_a_body_of_nothing_but_values_is_refused_before_it_is_read(written: bytes) -> None:
+    with pytest.raises(ApiError) as caught:
+        parse_request(written)
+    assert (caught.value.status, caught.value.code) == (400, "too_many_values")
+
+
+def test_a_name_of_a_language_has_a_length_and_an_error_about_it_too() -> None:
+    assert error(languages=["x" * 257]).param == "languages[0]"
+    told = api_error(LanguageError("language", "," * 100_000, ["deu_Latn"], hint="x" * 100_000))
+    assert len(told.message) < 2100
 
 
 def test_no_message_repeats_what_was_sent() -> None:

@@ -273,7 +273,8 @@ def sample(logits: Tensor, decoding: Decoding, generator: torch.Generator) -> in
             values, ids = logits.topk(count)
         cut = (values.double() / decoding.temperature - norm).exp()
         return _draw(_nucleus(cut, decoding.top_p), ids, generator)
-    probabilities = (logits.double() / decoding.temperature).softmax(-1)
+    most = logits.max()  # whatever temperature divides, the likeliest stays 0
+    probabilities = ((logits.double() - most) / decoding.temperature).softmax(-1)
     if ids is not None and decoding.top_p < 1:
         probabilities = _nucleus(probabilities, decoding.top_p)
     return _draw(probabilities, ids, generator)

@@ -91,8 +91,8 @@ def _stack_features(rows: Sequence[Row]) -> tuple[VisionFeatures | None, Tensor,
     assert len(shapes) == 1, f"features of one encoder differ in shape: {shapes}"
     patches = torch.cat([features.patches for features in distinct])
     pooled = torch.cat([features.pooled for features in distinct])
-    return VisionFeatures(patches, pooled, distinct[0].grid), *slots
+    return distinct[0].like(patches, pooled), *slots
 
 
 def _to(features: VisionFeatures, device: torch.device) -> VisionFeatures:
-    return VisionFeatures(features.patches.to(device), features.pooled.to(device), features.grid)
+    return features.like(features.patches.to(device), features.pooled.to(device))

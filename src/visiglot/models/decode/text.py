@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 REPLACEMENT = "\ufffd"
 """What tokenizers write for bytes that are no whole character (yet)."""
+
+
+class Part(Protocol):
+    """Which part of a text is shown: where it begins and ends. What it says of a text holds however that goes on."""
+
+    def __call__(self, text: str, *, last: bool) -> tuple[int, int]: ...
 
 
 def decode_text(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -34,12 +40,15 @@ class TextStream:
     Args:
         stop: texts before the first of which the text ends, wherever tokens begin and end. What may be the beginning
             of one waits for what follows. White space before the text counts as nothing, that behind it does count.
+        part: of the text that is given out, and that `stop` is looked for in; default: all of it.
     """
 
-    def __init__(self, tokenizer: Any, stop: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Any, stop: Sequence[str] = (), part: Part | None = None) -> None:
         assert all(stop), "an empty text would stop everything"
         self._tokenizer = tokenizer
         self._stop = tuple(stop)
+        self._part = part
+        self._begin = 0
         self._ids: list[int] = []
         self._given = ""
         self._seen = 0
@@ -52,9 +61,14 @@ class TextStream:
         return self._seen
 
     @property
+    def begin(self) -> int:
+        """Where among those characters what is given out begins."""
+        return self._begin
+
+    @property
     def given(self) -> int:
-        """Characters that were given out."""
-        return len(self._given)
+        """Where it ends, as far as it was given out."""
+        return self._begin + len(self._given)
 
     def push(self, ids: Iterable[int]) -> str:
         """The text that `ids` make certain, often empty."""
@@ -70,6 +84,9 @@ class TextStream:
             return ""
         text = text.lstrip()
         self._seen = len(text)
+        if self._part is not None:
+            self._begin, end = self._part(text, last=last)
+            text = text[self._begin : end]
         found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
         if found:
             self.stopped = True
