@@ -9,8 +9,10 @@ from typing import Any
 
 from tests.captions_data import write_chair, write_coco, write_xflickrco
 from tests.classes_data import write_babel_imagenet, write_mvl_sib
-from tests.packed_data import write_m4u, write_mtvqa
+from tests.lrm_data import write_mme, write_seed_bench, write_smpqa, write_translated
+from tests.packed_data import write_cvqa, write_m4u, write_mtvqa, write_xmmmu
 from tests.questions_data import write_m3exam, write_maxm, write_vqav2
+from tests.retrieval_data import write_wit, write_xtd
 from tests.written import COLOURS, encoded, write_lines, write_pictures, write_table, write_text
 
 XGQA_QUESTIONS = {
@@ -206,4 +208,6 @@ WRITERS = (
     *(write_coco, write_chair, write_xflickrco),
     *(write_vqav2, write_maxm, write_m4u, write_mtvqa, write_m3exam),
     *(write_babel_imagenet, write_mvl_sib),
+    *(write_cvqa, write_xmmmu, write_xtd, write_wit),
+    *(write_mme, write_seed_bench, write_smpqa, write_translated),
 )

@@ -61,11 +61,16 @@ CASES = {
     r"likelihood-accuracy.*": replace(
         CHOICES, likelihoods={"Haus": (-1.0, -2.0), "Baum": (-2.0, -1.0), "": (0.0, -1.0)}
     ),
+    r"mmmu-.*": CHOICES,
+    r"mmmu-accuracy.*": Case("A", "B", references=("A",), choices=("A", "B"), facts={"options": '["Haus", "Baum"]'}),
+    r"recall@.*|candidates": Case(facts={"candidates": "9"}),
     r"m4u-accuracy.*": Case("A", "B", references=("A",), facts={"published_options": "['Haus', 'Baum']"}),
     r"pope-precision": replace(YES, wrong="ja, ja", wrong_references=("no",)),
     r"pope-.*-official": replace(YES, right="yes", wrong="no"),
     r"pope-precision-official": replace(YES, right="yes", wrong="yes, yes", wrong_references=("no",)),
     r"pope-.*": YES,
+    r"mme-.*": replace(YES, facts={"category": "existence"}),
+    r"mme-.*-official": replace(YES, right="yes", wrong="no", facts={"category": "existence"}),
     r"yes-no-failures": replace(YES, wrong="Turm"),
     r"fidelity": Case("Zwei Hunde spielen im Schnee.", "Two dogs are playing in the snow."),
     r"fidelity-references": Case(

@@ -126,7 +126,7 @@ def _names(file: Path, code: str, pair: Any, classes: Mapping[int, Any]) -> dict
 
 def _object(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{file} can't be read as JSON: {error}") from error
     if not isinstance(found, dict):

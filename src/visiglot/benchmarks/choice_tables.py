@@ -106,6 +106,8 @@ def _examples(files: Mapping[str, Path], wanted: Asked) -> Iterator[Example]:
                 "index_rows": str(together[index % CIRCLE]),
                 "options": json.dumps(_texts(options), ensure_ascii=False),
                 "category": str(row.get("category") or ""),
+                "question": str(row.need("question")),
+                "hint": str(row.get("hint") or ""),
             },
             choices=tuple(options),
         )

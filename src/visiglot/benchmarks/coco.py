@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from visiglot.benchmarks.wording import asked, words
 from visiglot.data.adapter import Pictures
 from visiglot.data.rows import JsonRows, Row
 from visiglot.evaluate.benchmark import BENCHMARKS, Benchmark, Settings
-from visiglot.evaluate.published import (
-    Asked,
-    Publication,
-    PublishedData,
-    all_rows,
-    open_published,
-    picture,
-    picture_folder,
-)
+from visiglot.evaluate.published import Asked, Publication, all_rows, open_pictured, picture
 from visiglot.languages import ENGLISH
 from visiglot.types import Example
 
@@ -31,13 +24,6 @@ PUBLICATION = Publication(
     texts=(FILE,),
     pictures=("val2014",),
 )
-
-
-def load(folder: Path | None) -> PublishedData:
-    folder, revision = open_published(folder, "coco", PUBLICATION)
-    pictures = picture_folder("coco", folder, PUBLICATION)
-    files = {split: {ENGLISH: folder / FILE} for split in SPLITS}
-    return PublishedData(revision, files, lambda asked: _examples(asked, pictures), PUBLICATION.home)
 
 
 def split_rows(file: Path, split: str) -> Iterator[Row]:
@@ -70,7 +56,9 @@ BENCHMARKS.add(
     Benchmark(
         name="coco",
         about="Captions of photographs of everyday scenes, against five people's; English.",
-        load=load,
+        load=partial(
+            open_pictured, "coco", PUBLICATION, {split: [FILE] for split in SPLITS}, {ENGLISH: "en"}, _examples
+        ),
         splits=SPLITS,
         prompt_sets=("native", "paper"),
         metrics={"caption": ("cider-ptb", "bleu4-ptb", "rouge-l-ptb", "cider-visiglot", "chrf-sentence")},

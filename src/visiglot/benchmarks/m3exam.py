@@ -136,8 +136,8 @@ BENCHMARKS.add(
         splits=tuple(SPLITS),
         prompt_sets=("native", "paper"),
         metrics={
-            "choice": ("choice-accuracy", "letter-failures", "chance"),
-            "cycle": ("circular-accuracy", "choice-accuracy", "letter-failures"),
+            "choice": ("choice-accuracy", "letter-failures", "chance", "choices"),
+            "cycle": ("circular-accuracy", "choice-accuracy", "letter-failures", "chance", "choices"),
         },
         settings=Settings(max_new_tokens=64),
         facts=("index", "index_rows", "options", "category", "level"),

@@ -8,12 +8,11 @@ Questions of a field with the same number are taken for the same question in the
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from visiglot.benchmarks.packed import packed_rows
+from visiglot.benchmarks.packed import packed_rows, written_list
 from visiglot.benchmarks.wording import asked_among, marks, words
 from visiglot.data.rows import Row
 from visiglot.evaluate.benchmark import BENCHMARKS, Benchmark, Settings
@@ -85,14 +84,8 @@ def _examples(wanted: Asked, files: Mapping[str, Mapping[str, Path]], every: Seq
 
 def _options(row: Row) -> tuple[str, list[str]]:
     """As they are stored, and as a list."""
-    stored = row.need("options")
-    listed = stored
-    if isinstance(stored, str):
-        try:
-            listed = ast.literal_eval(stored)
-        except (ValueError, SyntaxError):
-            listed = None
-    if not isinstance(listed, list) or not 1 < len(listed) <= len(LETTERS):
+    stored, listed = row.need("options"), written_list(row, "options")
+    if listed is None or not 1 < len(listed) <= len(LETTERS):
         raise row.error("options", f"must be a list of two options or more, or its writing, found {stored!r}")
     return str(stored), [str(option) for option in listed]
 

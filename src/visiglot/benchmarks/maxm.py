@@ -7,22 +7,13 @@ were generated from its own captions: languages share no questions, and few pict
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 from visiglot.benchmarks.wording import asked, words
 from visiglot.data.adapter import Pictures
 from visiglot.data.rows import JsonRows
 from visiglot.evaluate.benchmark import BENCHMARKS, Benchmark, Settings
-from visiglot.evaluate.published import (
-    Asked,
-    Publication,
-    PublishedData,
-    all_rows,
-    files_by_language,
-    open_published,
-    picture,
-    picture_folder,
-)
+from visiglot.evaluate.published import Asked, Publication, all_rows, open_pictured, picture
 from visiglot.types import Example
 
 LANGUAGES = {
@@ -38,13 +29,6 @@ PUBLICATION = Publication(
     texts=tuple(text.format(code="*") for text in TEXTS),
     pictures=("images",),
 )
-
-
-def load(folder: Path | None) -> PublishedData:
-    folder, revision = open_published(folder, "maxm", PUBLICATION)
-    pictures = picture_folder("maxm", folder, PUBLICATION)
-    files = {"test": files_by_language(folder, TEXTS, LANGUAGES)}
-    return PublishedData(revision, files, lambda asked: _examples(asked, pictures), PUBLICATION.home)
 
 
 def _examples(wanted: Asked, pictures: Pictures) -> Iterator[Example]:
@@ -70,7 +54,7 @@ BENCHMARKS.add(
     Benchmark(
         name="maxm",
         about="Questions about photographs in seven languages, answered in the language of the question.",
-        load=load,
+        load=partial(open_pictured, "maxm", PUBLICATION, {"test": TEXTS}, LANGUAGES, _examples),
         splits=("test",),
         prompt_sets=("native", "paper"),
         metrics={"vqa": ("maxm-match", "normalised-exact")},

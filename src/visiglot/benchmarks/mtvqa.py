@@ -5,11 +5,10 @@ The pictures show text in the language of the question. Languages share no pictu
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from visiglot.benchmarks.packed import packed_rows
+from visiglot.benchmarks.packed import packed_rows, written_list
 from visiglot.benchmarks.wording import asked, words
 from visiglot.data.rows import Row
 from visiglot.evaluate.benchmark import BENCHMARKS, Benchmark, Settings
@@ -64,14 +63,10 @@ def _examples(wanted: Asked, files: Sequence[Path]) -> Iterator[Example]:
 
 def _pairs(row: Row) -> list[Row]:
     """Questions with answers; they are stored as the writing of a list."""
-    value = row.need("qa_pairs")
-    if isinstance(value, str):
-        try:
-            value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            raise row.error("qa_pairs", f"must be a list or its writing, found {value!r}") from None
-    values: Mapping[str, object] = {"qa_pairs": value}
-    return Row(values, row.where).rows("qa_pairs")
+    listed = written_list(row, "qa_pairs")
+    if listed is None:
+        raise row.error("qa_pairs", f"must be a list or its writing, found {row.get('qa_pairs')!r}")
+    return Row({"qa_pairs": listed}, row.where).rows("qa_pairs")
 
 
 BENCHMARKS.add(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +16,7 @@ from visiglot.data.parquet import pyarrow
 from visiglot.data.progress import Progress
 from visiglot.data.rows import Row, Where
 from visiglot.errors import DataError
+from visiglot.evaluate.written import list_in
 from visiglot.types import ImageRef
 
 FORMAT = 1
@@ -32,8 +35,8 @@ def packed_rows(
         what: what progress and messages call the pictures.
         file: one of `files`, whose pictures are unpacked together, each once.
         columns: that are read beside the pictures; a file that lacks one is refused.
-        pictures: columns of pictures (a struct with `bytes`, or a list of such), which may be null; those that the
-            file hasn't are passed over.
+        pictures: columns of pictures (a struct with `bytes`, a text in base64, or a list of such), which may be null
+            or an empty text; those that the file hasn't are passed over.
 
     Raises:
         DataError: the file can't be read as Parquet, or a picture has no bytes.
@@ -44,6 +47,14 @@ def packed_rows(
     names = json.loads((folder / f"{files.index(file)}.json").read_text(encoding="utf-8"))
     for row, own in zip(_rows(file, columns), names, strict=True):
         yield row, tuple(ImageRef(name, path=folder / name) for name in own)
+
+
+def written_list(row: Row, name: str) -> list[object] | None:
+    """A list, or a text that is the writing of one in Python; None for anything else."""
+    value = row.need(name)
+    if isinstance(value, str):
+        return list_in(value)
+    return value if isinstance(value, list) else None
 
 
 def _unpack(what: str, files: Sequence[Path], pictures: Sequence[str], folder: Path) -> None:
@@ -63,9 +74,14 @@ def _unpack(what: str, files: Sequence[Path], pictures: Sequence[str], folder: P
 def _data(row: Row, name: str) -> Iterator[bytes]:
     value = row.get(name)
     for one in value if isinstance(value, list) else [value]:
-        if one is None:
+        if one is None or one == "":
             continue
         data = one.get("bytes") if isinstance(one, Mapping) else one
+        if isinstance(data, str):
+            try:
+                data = base64.b64decode(data, validate=True)
+            except (binascii.Error, ValueError) as error:
+                raise row.error(name, f"is no picture in base64: {error}") from error
         if not isinstance(data, bytes):
             raise row.error(name, "is a picture without bytes")
         yield data

@@ -7,23 +7,14 @@ English here is another set, the 1,000 test pictures of Flickr30K with five capt
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 from visiglot.benchmarks.wording import asked, words
 from visiglot.benchmarks.xm3600 import CAPTIONS
 from visiglot.data.adapter import Pictures
 from visiglot.data.rows import JsonRows
 from visiglot.evaluate.benchmark import BENCHMARKS, Benchmark, Settings
-from visiglot.evaluate.published import (
-    Asked,
-    Publication,
-    PublishedData,
-    all_rows,
-    files_by_language,
-    open_published,
-    picture,
-    picture_folder,
-)
+from visiglot.evaluate.published import Asked, Publication, all_rows, open_pictured, picture
 from visiglot.types import Example
 
 LANGUAGES = {
@@ -38,13 +29,6 @@ PUBLICATION = Publication(
     texts=("annotations/*/test.jsonl",),
     pictures=("images",),
 )
-
-
-def load(folder: Path | None) -> PublishedData:
-    folder, revision = open_published(folder, "xflickrco", PUBLICATION)
-    pictures = picture_folder("xflickrco", folder, PUBLICATION)
-    files = {"test": files_by_language(folder, ["annotations/{code}/test.jsonl"], LANGUAGES)}
-    return PublishedData(revision, files, lambda asked: _examples(asked, pictures), PUBLICATION.home)
 
 
 def _examples(wanted: Asked, pictures: Pictures) -> Iterator[Example]:
@@ -67,7 +51,9 @@ BENCHMARKS.add(
     Benchmark(
         name="xflickrco",
         about="Captions of photographs in eight languages, against one person's.",
-        load=load,
+        load=partial(
+            open_pictured, "xflickrco", PUBLICATION, {"test": ["annotations/{code}/test.jsonl"]}, LANGUAGES, _examples
+        ),
         splits=("test",),
         prompt_sets=("native", "paper"),
         metrics={"caption": CAPTIONS},

@@ -7,22 +7,13 @@ neither the language of an answer nor the normalisation of other languages is a 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+from functools import partial
 
 from visiglot.benchmarks.wording import asked, words
 from visiglot.data.adapter import Pictures
 from visiglot.data.rows import JsonRows
 from visiglot.evaluate.benchmark import BENCHMARKS, Benchmark, Settings
-from visiglot.evaluate.published import (
-    Asked,
-    Publication,
-    PublishedData,
-    all_rows,
-    files_by_language,
-    open_published,
-    picture,
-    picture_folder,
-)
+from visiglot.evaluate.published import Asked, Publication, all_rows, open_pictured, picture
 from visiglot.types import Example
 
 LANGUAGES = {
@@ -38,24 +29,16 @@ SPLITS = {
 ROOTS = ("annotations", "data", ".")
 """What the folder above is called in IGLUE's and in xGQA's repository; or it is left out."""
 
+TEXTS = {split: [f"{root}/{path}" for root in ROOTS] for split, path in SPLITS.items()}
+
 PUBLICATION = Publication(
     home="https://github.com/e-bug/iglue (datasets/xGQA) and, for the pictures, GQA "
     "(https://cs.stanford.edu/people/dorarad/gqa/download.html)",
     layout="annotations/few_shot/<code>/test.json or annotations/zero_shot/testdev_balanced_questions_<code>.json, and "
     "images/<imageId>.jpg",
-    texts=tuple(f"{root}/{path.format(code='*')}" for root in ROOTS for path in SPLITS.values()),
+    texts=tuple(path.format(code="*") for paths in TEXTS.values() for path in paths),
     pictures=("images",),
 )
-
-
-def load(folder: Path | None) -> PublishedData:
-    folder, revision = open_published(folder, "xgqa", PUBLICATION)
-    pictures = picture_folder("xgqa", folder, PUBLICATION)
-    files = {
-        split: files_by_language(folder, [f"{root}/{path}" for root in ROOTS], LANGUAGES)
-        for split, path in SPLITS.items()
-    }
-    return PublishedData(revision, files, lambda asked: _examples(asked, pictures), PUBLICATION.home)
 
 
 def _examples(wanted: Asked, pictures: Pictures) -> Iterator[Example]:
@@ -80,7 +63,7 @@ BENCHMARKS.add(
     Benchmark(
         name="xgqa",
         about="Questions about photographs in eight languages, answered in English.",
-        load=load,
+        load=partial(open_pictured, "xgqa", PUBLICATION, TEXTS, LANGUAGES, _examples),
         splits=tuple(SPLITS),
         prompt_sets=("native", "paper"),
         metrics={"vqa": ("normalised-exact-english", "mblip-exact", "mblip-relaxed", "gqa-accuracy")},

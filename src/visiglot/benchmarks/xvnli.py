@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from visiglot.benchmarks.wording import asked, chosen, words
@@ -14,16 +15,7 @@ from visiglot.data.adapter import Pictures
 from visiglot.data.rows import JsonRows, Row
 from visiglot.errors import Notice
 from visiglot.evaluate.benchmark import BENCHMARKS, Benchmark, Settings
-from visiglot.evaluate.published import (
-    Asked,
-    Publication,
-    PublishedData,
-    all_rows,
-    files_by_language,
-    open_published,
-    picture,
-    picture_folder,
-)
+from visiglot.evaluate.published import Asked, Publication, all_rows, open_pictured, picture
 from visiglot.types import Example
 
 LANGUAGES = {"eng_Latn": "en", "arb_Arab": "ar", "fra_Latn": "fr", "rus_Cyrl": "ru", "spa_Latn": "es"}
@@ -37,13 +29,6 @@ PUBLICATION = Publication(
     texts=("annotations/*/test.jsonl",),
     pictures=("images",),
 )
-
-
-def load(folder: Path | None) -> PublishedData:
-    folder, revision = open_published(folder, "xvnli", PUBLICATION)
-    pictures = picture_folder("xvnli", folder, PUBLICATION)
-    files = {"test": files_by_language(folder, ["annotations/{code}/test.jsonl"], LANGUAGES)}
-    return PublishedData(revision, files, lambda asked: _examples(asked, pictures), PUBLICATION.home)
 
 
 def unlabelled(file: Path) -> tuple[str, ...]:
@@ -92,7 +77,9 @@ BENCHMARKS.add(
     Benchmark(
         name="xvnli",
         about="Does the picture prove, refute or leave open a statement? One of three words, in five languages.",
-        load=load,
+        load=partial(
+            open_pictured, "xvnli", PUBLICATION, {"test": ["annotations/{code}/test.jsonl"]}, LANGUAGES, _examples
+        ),
         splits=("test",),
         prompt_sets=("native", "paper"),
         metrics={"entailment": ("normalised-exact", "mblip-exact", "mblip-relaxed")},

@@ -14,9 +14,20 @@ import typer
 
 from visiglot.cli.asked import Asked, EndpointOptions, look_up
 from visiglot.cli.console import progress_bar, quiet_libraries, say
-from visiglot.cli.options import GENERATION, OUTPUT, Device, DryRun, Dtype, Languages, Resume, Seed, refuse_ignored
+from visiglot.cli.options import (
+    GENERATION,
+    OUTPUT,
+    Device,
+    DryRun,
+    Dtype,
+    Languages,
+    LidModel,
+    Resume,
+    Seed,
+    refuse_ignored,
+)
 from visiglot.cli.scores import score
-from visiglot.cli.theirs import take_in
+from visiglot.cli.theirs import Theirs, take_in
 from visiglot.errors import EvaluationError
 
 if TYPE_CHECKING:
@@ -61,6 +72,7 @@ GENERATING = (
     "key_variable",
     "concurrent",
     "requests_per_minute",
+    "modality_gap",
 )
 """Parameters that say what is generated, and how."""
 
@@ -115,7 +127,7 @@ def evaluate(
         Only | None, typer.Option("--only", help="One stage: generate the answers, or score those that are there.")
     ] = None,
     predictions: Annotated[
-        Path | None, typer.Option("--predictions", help="Score this prediction file (JSONL), made anywhere; no model.")
+        Path | None, typer.Option("--predictions", help="Score this file of answers, made anywhere; no model.")
     ] = None,
     out: Annotated[
         Path | None,
@@ -161,13 +173,15 @@ def evaluate(
         int | None,
         typer.Option("--requests-per-minute", min=1, help="Default: no limit.", rich_help_panel=ENDPOINTS),
     ] = None,
-    lid_model: Annotated[
-        Path | None,
+    modality_gap: Annotated[
+        bool,
         typer.Option(
-            "--lid-model",
-            help="A fastText model that says which language an answer is in. Default: its script, then py3langid.",
+            "--modality-gap",
+            help="Also measure how far pictures lie from the texts of the references where the language model reads "
+            "both; the report shows it, of several models side by side.",
         ),
-    ] = None,
+    ] = False,
+    lid_model: LidModel = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     seed: Seed = None,
@@ -183,7 +197,8 @@ def evaluate(
     from visiglot.evaluate.benchmark import BENCHMARKS
 
     if predictions is not None:
-        unused = (name for name in ("model", "only", *GENERATING) if name not in ("data", "limit"))
+        asked_of = ("benchmarks", "languages", "data", "split", "prompts", "limit")
+        unused = (name for name in ("model", "only", *GENERATING) if name not in asked_of)
         refuse_ignored(context, unused, "--predictions scores a file, no model is asked")
     elif only is Only.score:
         refuse_ignored(context, GENERATING, "--only score takes the answers that are there")
@@ -193,14 +208,16 @@ def evaluate(
     chosen = [BENCHMARKS.get(name) for name in _names(benchmarks, None)]
     folder = out or cache_dir() / "evaluations" / _slug(predictions.stem if predictions is not None else model)
     if predictions is not None:
-        take_in(predictions, folder, data=data, limit=limit, dry_run=dry_run)
+        theirs = Theirs(predictions, _names(benchmarks, None), languages, split, prompts, data, limit)
+        take_in(theirs, folder, dry_run=dry_run)
     elif only is not Only.score:
         asked = look_up(model)
         if not asked.is_endpoint:
             refuse_ignored(context, ENDPOINT_ONLY, f"{model} runs here, it is no endpoint")
         chosen = chosen or [BENCHMARKS.get(name) for name in _names(None, asked.recipe) or [DEFAULT_BENCHMARK]]
         chosen = [_with_settings(benchmark, asked.recipe, max_new_tokens, beams) for benchmark in chosen]
-        task = Task(chosen, languages or _languages_of(asked.recipe), folder, data, split, prompts, answers, limit)
+        codes = languages or _languages_of(asked.recipe)
+        task = Task(chosen, codes, folder, data, split, prompts, answers, limit, modality_gap)
         if only is not Only.generate:
             _check_metrics(chosen)
         if dry_run:
@@ -231,6 +248,7 @@ class Task:
     prompts: str | None
     answers: Answers
     limit: int | None
+    modality_gap: bool
 
     def codes(self, asked: Asked, benchmark: Benchmark) -> tuple[str, ...]:
         """FLORES-200 codes; `all` of a model that doesn't say what it knows are those that the benchmark has."""
@@ -248,8 +266,13 @@ def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: boo
     quiet_libraries()
     share = join_processes()
     answerer = asked.load(device=device_of(share, device), dtype=dtype, options=options)
+    if task.modality_gap and not isinstance(answerer, ModelAnswerer):
+        raise EvaluationError(
+            f"the modality gap of {asked.name} can't be measured: it isn't a model of Visiglot's",
+            hint="Leave out --modality-gap: it looks at image tokens and word embeddings, which others don't show.",
+        )
     trained = asked.trained()
-    for benchmark in task.benchmarks:
+    for benchmark in (one.opened(task.data) for one in task.benchmarks):
         codes = task.codes(asked, benchmark)
         with progress_bar() as bar:
             line = bar.add_task(benchmark.name, total=None)
@@ -280,6 +303,8 @@ def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: boo
         if isinstance(answerer, ModelAnswerer):
             where = {"split": task.split, "prompt_set": task.prompts, "limit": task.limit, "root": task.data}
             answerer.record_routing(benchmark, codes, task.folder, **where)
+            if task.modality_gap:
+                answerer.record_modality_gap(benchmark, codes, task.folder, **where)
     return share.main
 
 
@@ -306,7 +331,7 @@ def _rehearse(asked: Asked, task: Task) -> None:
 
     if not asked.languages:
         typer.echo(f"{asked.name} doesn't say which languages it knows: `all` are the benchmark's")
-    for benchmark in task.benchmarks:
+    for benchmark in (one.opened(task.data) for one in task.benchmarks):
         data = benchmark.open(task.data)
         codes = task.codes(asked, benchmark)
         split, prompt_set = benchmark.choose("split", task.split), benchmark.choose("prompt set", task.prompts)
@@ -340,14 +365,24 @@ def _names(spec: str | None, recipe: Recipe | None) -> list[str]:
 def _with_settings(
     benchmark: Benchmark, recipe: Recipe | None, max_new_tokens: int | None, beams: int | None
 ) -> Benchmark:
-    """The benchmark with the settings of generation that the command line gives, else the recipe, else its own."""
+    """The benchmark with the settings of generation that the command line gives, else the recipe, else its own.
+
+    Its first prompt set is the recipe's, where it has that.
+
+    Raises:
+        UnknownNameError: it is one of the recipe's own benchmarks, and hasn't.
+    """
     section = recipe.evaluate if recipe is not None else None
+    sets = benchmark.prompt_sets
+    if section is not None and section.prompts and (section.prompts in sets or benchmark.name in section.benchmarks):
+        first = benchmark.choose("prompt set", section.prompts)
+        sets = (first, *(name for name in sets if name != first))
     changes: dict[str, int] = {}
     for key, asked in (("max_new_tokens", max_new_tokens), ("beams", beams)):
         value = asked if asked is not None or section is None else getattr(section, key)
         if value is not None:
             changes[key] = value
-    return replace(benchmark, settings=replace(benchmark.settings, **changes))
+    return replace(benchmark, prompt_sets=sets, settings=replace(benchmark.settings, **changes))
 
 
 def _languages_of(recipe: Recipe | None) -> str:

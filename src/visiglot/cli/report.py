@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from visiglot.cli.options import LidModel
+
 
 def report(
     folders: Annotated[
@@ -21,16 +23,19 @@ def report(
         list[str] | None,
         typer.Option("--see", metavar="TITLE=PATH_OR_URL", help="A page that the report leads to; may be repeated."),
     ] = None,
+    lid_model: LidModel = None,
 ) -> None:
     """Write report.html, .md and .json from scored evaluation folders; no model and no data set is needed."""
     from visiglot.errors import EvaluationError
+    from visiglot.evaluate.metrics import ScoreSettings
     from visiglot.evaluate.report import build_report
 
     if out is None and len(folders) > 1:
         raise EvaluationError(
             f"{len(folders)} evaluation folders, and no place for their common report", hint="Name one with --out."
         )
-    for path in build_report(folders, out or folders[0], title=title, see=_pages(see or [])):
+    settings = ScoreSettings(lid_model)
+    for path in build_report(folders, out or folders[0], title=title, see=_pages(see or []), settings=settings):
         typer.echo(str(path))
 
 

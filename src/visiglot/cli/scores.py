@@ -22,9 +22,10 @@ def score(folder: Path, seed: int, lid_model: Path | None = None) -> None:
     from visiglot.evaluate.report import build_report
     from visiglot.evaluate.score import score_predictions
 
-    score_predictions(folder, seed=seed, settings=ScoreSettings(lid_model))
+    settings = ScoreSettings(lid_model)
+    score_predictions(folder, seed=seed, settings=settings)
     _print_scores(folder)
-    written = build_report([folder], folder)
+    written = build_report([folder], folder, settings=settings)
     typer.echo(f"report: {written.html}, {written.markdown.name} and {written.json.name}")
 
 
@@ -35,7 +36,7 @@ def _print_scores(folder: Path) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from visiglot.evaluate.report.cells import with_interval
+    from visiglot.evaluate.report.cells import failed, with_interval
     from visiglot.evaluate.summary import best_first, controls_of, is_percent, load_evaluations, main_keys, tables
     from visiglot.sheet import format_value
 
@@ -48,10 +49,10 @@ def _print_scores(folder: Path) -> None:
     found = tables(evaluation)
     for key, scores in found.items():
         head = (_title(key), key.metric)
-        failed = sum(score.missing for score in scores.values())
+        lacking = failed(scores.values())
         for name, value, percent in _lines(evaluation, key, scores):
             shown = with_interval(value, percent=percent)
-            table.add_row(*head, name, shown, f"{value.n:,}", f"{failed:,}" if head[0] else "")
+            table.add_row(*head, name, shown, f"{value.n:,}", lacking if head[0] else "")
             head = ("", "")
     console = stdout()
     console.print(table)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from visiglot.cli.benchmark_questions import as_source
 from visiglot.cli.console import quiet_libraries, say
 from visiglot.cli.datasets.opening import open_source, read_options
 from visiglot.cli.options import OUTPUT, DryRun, Resume, refuse_ignored
@@ -35,8 +36,9 @@ def translate(
         str | None,
         typer.Argument(
             metavar="SOURCE",
-            help="A name in the table of sources, a .parquet file, or a recipe (a built-in one's name or a .yaml "
-            "file), whose sources with `translate: true` are translated.",
+            help="A name in the table of sources, a .parquet file, `benchmark:NAME` (the English questions of mme, "
+            "mmbench, pope or seed-bench), or a recipe (a built-in one's name or a .yaml file), whose sources with "
+            "`translate: true` are translated.",
         ),
     ] = None,
     options: Annotated[
@@ -198,13 +200,14 @@ def translate(
 
         load_ray()
     with telling(say):
-        recipe = _recipe(source, options or [])
+        source, options = as_source(source, options or [])
+        recipe = _recipe(source, options)
         if recipe is not None:
             ignored = ("languages", "source_language", "allocation", "seed", "on_bad")
             refuse_ignored(context, ignored, "the recipe says it; change it there (data.languages=de,sw)")
             jobs = plan_recipe(recipe, limit=limit)
         else:
-            jobs = [_of_source(source, options or [], languages, source_language, allocation, seed, limit, on_bad)]
+            jobs = [_of_source(source, options, languages, source_language, allocation, seed, limit, on_bad)]
         if root is not None:
             jobs = _below(jobs, root)
         built = make()

@@ -63,6 +63,9 @@ class ModelAnswerer:
         name: what the user called the model.
         fingerprint: of the model, where the caller knows it; else computed from the weights.
         max_batch_tokens: token budget of the decoder.
+
+    Attributes:
+        pivot: whether answers begin with the question in English.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class ModelAnswerer:
         self._answering = Answering(model, processor, max_batch_tokens=max_batch_tokens)
         self._placing = placing_of(model.config, processor)
         self.device = str(model.device)
+        self.pivot = bool(model.config.pivot)
         self.name = name
         self.fingerprint = fingerprint or fingerprint_model(model, processor)
 
@@ -112,6 +116,13 @@ class ModelAnswerer:
         from visiglot.evaluate.routing import record_routing
 
         record_routing(self._model, self._processor, benchmark, languages, out, model_hash=self.fingerprint, **options)
+
+    def record_modality_gap(self, benchmark: Benchmark, languages: Sequence[str], out: Path, **options: Any) -> None:
+        """See `visiglot.evaluate.modality_gap`."""
+        from visiglot.evaluate.modality_gap import record_modality_gap
+
+        model, processor = self._model, self._processor
+        record_modality_gap(model, processor, benchmark, languages, out, model_hash=self.fingerprint, **options)
 
 
 def asked_turns(example: Example) -> tuple[Message, ...]:
@@ -147,6 +158,8 @@ def fingerprint_model(model: VisionLanguageModel, processor: VisiglotProcessor) 
         facts["start"] = spec.template.start
     if model.config.image_first:
         facts["image_first"] = model.config.image_gap
+    if model.config.pivot:
+        facts["pivot"] = True
     return hash_state(model.state_dict(), facts)
 
 

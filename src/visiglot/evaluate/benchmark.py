@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from visiglot.errors import EvaluationError, UnknownNameError
 from visiglot.registry import Registry
-from visiglot.types import Example
+from visiglot.types import Example, Prediction
+
+RANKED = ("likelihood-accuracy", "likelihood-accuracy-by-character")
+"""Metrics of rows whose choices were ranked."""
 
 
 class BenchmarkData(Protocol):
@@ -65,6 +68,9 @@ class Benchmark:
         chance: by task, the value of the first metric that guessing gives, where there is such a thing.
         folder: of its data under the root of all benchmarks' data; "": its name.
         facts: names of the examples' facts that the metrics need, which go into the prediction files.
+        parts: those of them by whose values the first metric is given apart too (a category), in parts.jsonl.
+        embeds: whether pictures and texts are ranked by a model's vectors of them, and nothing is generated.
+        hidden: where answers are sent whose labels its authors keep, for examples without references; "": nowhere.
         control_of, control: for a control, the benchmark that it controls and what was done ("wrong image").
         licence, citation: of the data; citation is a key of recipes/citations.toml or a reference in words.
         translation: who made the texts in the other languages.
@@ -83,6 +89,9 @@ class Benchmark:
     chance: Mapping[str, float] = field(default_factory=dict)
     folder: str = ""
     facts: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
+    embeds: bool = False
+    hidden: str = ""
     control_of: str = ""
     control: str = ""
 
@@ -95,6 +104,15 @@ class Benchmark:
         """
         folder = root / (self.folder or self.name) if root is not None else None
         return self.load(folder if folder is not None and folder.is_dir() else None)
+
+    def opened(self, root: Path | None) -> Benchmark:
+        """Itself with its data open: whoever opens it then gets the same, so that files are read and hashed once.
+
+        Raises:
+            EvaluationError: as `open`.
+        """
+        data = self.open(root)
+        return replace(self, load=lambda _: data)
 
     def metrics_of(self, task: str) -> tuple[str, ...]:
         """Names of the metrics of a task.
@@ -127,3 +145,14 @@ class Benchmark:
 
 
 BENCHMARKS: Registry[Benchmark] = Registry("benchmark", modules=("visiglot.benchmarks",))
+
+
+def metrics_for(benchmark: str, task: str, rows: Sequence[Prediction]) -> Sequence[str]:
+    """Names of the metrics of a task's rows: the benchmark's, behind those of ranked choices where the rows have such.
+
+    Raises:
+        UnknownNameError, EvaluationError: there is no such benchmark, or it has no such task.
+    """
+    names = BENCHMARKS.get(benchmark).metrics_of(task)
+    ranked = RANKED if any(row.likelihoods for row in rows) else ()
+    return tuple(dict.fromkeys((*ranked, *names)))

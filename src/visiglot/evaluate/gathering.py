@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
 from visiglot.errors import VisiglotError
 from visiglot.evaluate.answers import picture_id
+from visiglot.evaluate.pivoted import OF_ANSWER
 from visiglot.evaluate.predictions import prediction_line, read_predictions, write_predictions
 from visiglot.evaluate.sharing import Share
 from visiglot.types import Example, Prediction
@@ -46,7 +48,10 @@ def keep_finished(
 
 def _is_of(row: Prediction, example: Fields | None) -> bool:
     """Whether a row says the same of its example as is said today; true where it isn't asked for today."""
-    return example is None or all(getattr(row, name) == value for name, value in example.items())
+    if example is None:
+        return True
+    row = replace(row, facts={name: value for name, value in row.facts.items() if name not in OF_ANSWER})
+    return all(getattr(row, name) == value for name, value in example.items())
 
 
 def own_share(waiting: Sequence[tuple[str, Example]], share: Share) -> list[tuple[str, Example]]:

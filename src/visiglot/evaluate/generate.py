@@ -14,7 +14,7 @@ from visiglot import environment
 from visiglot.errors import EvaluationError, VisiglotError
 from visiglot.evaluate import provenance
 from visiglot.evaluate.answers import Answerer, ModelAnswerer, asked_turns, error_line
-from visiglot.evaluate.benchmark import Benchmark, BenchmarkData, Settings
+from visiglot.evaluate.benchmark import Benchmark, BenchmarkData
 from visiglot.evaluate.gathering import (
     append_to,
     keep_finished,
@@ -26,11 +26,13 @@ from visiglot.evaluate.gathering import (
     write_row,
 )
 from visiglot.evaluate.pictures import image_name, keep_pictures
+from visiglot.evaluate.pivoted import without_pivot
 from visiglot.evaluate.predictions import (
     prediction_path,
     read_predictions,
 )
 from visiglot.evaluate.provenance import BenchmarkRun, Run
+from visiglot.evaluate.retrieval import check_kind, embedder_of, retrieve
 from visiglot.evaluate.sharing import ALONE, Share
 from visiglot.evaluate.trained import TrainedLanguages, groups_of
 from visiglot.types import Example, Prediction
@@ -156,11 +158,13 @@ def collect_predictions(
             them, checks that nothing is missing, and returns what all made.
 
     Raises:
-        EvaluationError: no examples in any of the languages, an id that is there twice, or no likelihoods.
+        EvaluationError: no examples in any of the languages, an id that is there twice, no likelihoods, or no vectors
+            where the benchmark is ranked by them.
         UnknownNameError: no such split or prompt set.
         VisiglotError: a file can't be written.
     """
     split, prompt_set = benchmark.choose("split", split), benchmark.choose("prompt set", prompt_set)
+    check_kind(answerer, benchmark, ranks=answers == LIKELIHOOD)
     data = benchmark.open(root)
     examples = _read_examples(benchmark, data, languages, split, prompt_set, limit)
     lacking = tuple(code for code in languages if code not in examples)
@@ -190,20 +194,20 @@ def collect_predictions(
     wanted = [(code, example) for code, rows in examples.items() for example in rows]
     waiting = [(code, example) for code, example in wanted if (code, example.id) not in done]
     before, own = len(wanted) - len(waiting), own_share(waiting, share)
+    pivot = isinstance(answerer, ModelAnswerer) and answerer.pivot and answers == "generate"
     made = failed = 0
     with ExitStack() as stack:
         files = {code: stack.enter_context(append_to(part_of(path, share))) for code, path in paths.items()}
-        for chunk in _chunks(own):
-            asked = [example for _, example in chunk]
-            for index, answer in _answers(answerer, asked, benchmark.settings, answers):
-                code, example = chunk[index]
-                prediction = _prediction(code, example, answer, benchmark, split, called, answerer.name, settings_hash)
-                done[code, example.id] = prediction
-                write_row(files[code], prediction, part_of(paths[code], share))
-                made += 1
-                failed += prediction.error is not None
-                if progress is not None:
-                    progress(before + made, before + len(own), failed)
+        for (code, example), answer in _answered(answerer, benchmark, own, answers, data, split, prompt_set):
+            prediction = _prediction(code, example, answer, benchmark, split, called, answerer.name, settings_hash)
+            if pivot:
+                prediction = without_pivot(prediction)
+            done[code, example.id] = prediction
+            write_row(files[code], prediction, part_of(paths[code], share))
+            made += 1
+            failed += prediction.error is not None
+            if progress is not None:
+                progress(before + made, before + len(own), failed)
     assert made == len(own), "every example has one answer or one error"
     share.wait()
     if share.main:
@@ -223,10 +227,28 @@ def name_of(prompt_set: str, answers: Answers) -> str:
     return f"{prompt_set}-{LIKELIHOOD}" if answers == LIKELIHOOD else prompt_set
 
 
-def _answers(
-    answerer: Answerer, examples: Sequence[Example], settings: Settings, answers: Answers
-) -> Iterator[tuple[int, str | tuple[float, ...] | VisiglotError]]:
-    return answerer.rank(examples) if answers == LIKELIHOOD else answerer.answer(examples, settings)
+def _answered(
+    answerer: Answerer,
+    benchmark: Benchmark,
+    own: Sequence[tuple[str, Example]],
+    answers: Answers,
+    data: BenchmarkData,
+    split: str,
+    prompt_set: str,
+) -> Iterator[tuple[tuple[str, Example], str | tuple[float, ...] | VisiglotError]]:
+    """(language and example, what the model says to it) of each in `own`."""
+    if benchmark.embeds:
+        every = {
+            code: list(data.examples(code, split=split, prompt_set=prompt_set, limit=None))
+            for code in dict.fromkeys(code for code, _ in own)
+        }
+        yield from retrieve(embedder_of(answerer, benchmark.name), own, every)
+        return
+    for chunk in _chunks(own):
+        asked = [example for _, example in chunk]
+        found = answerer.rank(asked) if answers == LIKELIHOOD else answerer.answer(asked, benchmark.settings)
+        for index, answer in found:
+            yield chunk[index], answer
 
 
 def _read_examples(
@@ -246,7 +268,10 @@ def _read_examples(
         ids = [example.id for example in rows]
         if len(set(ids)) < len(ids):
             twice = next(one for one in ids if ids.count(one) > 1)
-            raise EvaluationError(f"benchmark {benchmark.name}, {code}: id {twice!r} is there twice")
+            raise EvaluationError(
+                f"benchmark {benchmark.name}, {code}: id {twice!r} is there twice",
+                hint="Their answers couldn't be told apart. Are the files as they were published?",
+            )
         for example in rows:
             benchmark.metrics_of(example.task)
         found[code] = rows

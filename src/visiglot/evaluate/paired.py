@@ -156,10 +156,12 @@ def _compare(head: tuple[str, str, str], models: tuple[str, ...], pairing: _Pair
     }
     found = []
     for place in range(1, len(models)):
-        for name, among in groups.items():
+        less, less_drawn = values[place] - values[0], drawn[:, place] - drawn[:, 0]  # NaN where one of them has none
+        for name, members in groups.items():
+            among = [code for code in members if math.isfinite(less[codes.index(code)])] or members
             at = [codes.index(code) for code in among]
-            spread = mean_of_finite(drawn[:, place, at]) - mean_of_finite(drawn[:, 0, at])
-            value = float(mean_of_finite(values[None, place, at])[0] - mean_of_finite(values[None, 0, at])[0])
+            spread = mean_of_finite(less_drawn[:, at])
+            value = float(mean_of_finite(less[None, at])[0])
             pair = (models[0], models[place])
             found.append(row("difference", name, among, pair, value, spread, p_value(spread, value)))
     known = np.isfinite(values).all(axis=0) & values.any(axis=0)  # nothing is gained on a mean of 0

@@ -171,7 +171,7 @@ def _line(values: dict[str, Any]) -> str:
 def _objects(path: Path, *, torn: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """(where, object) of each line."""
     try:
-        text = path.read_bytes().decode("utf-8", errors="strict" if not torn else "replace")
+        text = path.read_bytes().decode("utf-8-sig", errors="strict" if not torn else "replace")
     except OSError as error:
         raise EvaluationError(f"{path} can't be read: {error.strerror or error}", hint="Check the path.") from error
     except UnicodeDecodeError as error:

@@ -187,6 +187,29 @@ def picture_folder(benchmark: str, folder: Path, publication: Publication, names
     raise lacking(benchmark, folder, f"folder {' or '.join(names)}", publication)
 
 
+def open_pictured(
+    benchmark: str,
+    publication: Publication,
+    patterns: Mapping[str, Sequence[str]],
+    codes: Mapping[str, str],
+    read: Callable[[Asked, Pictures], Iterable[Example]],
+    folder: Path | None,
+) -> PublishedData:
+    """A benchmark with one file for each split and language, and one folder of pictures.
+
+    Args:
+        patterns, codes: by split, as of `files_by_language`.
+        read: the examples of one file.
+
+    Raises:
+        EvaluationError: there are no texts, or no pictures.
+    """
+    folder, revision = open_published(folder, benchmark, publication)
+    pictures = picture_folder(benchmark, folder, publication)
+    files = {split: files_by_language(folder, paths, codes) for split, paths in patterns.items()}
+    return PublishedData(revision, files, lambda asked: read(asked, pictures), publication.home)
+
+
 def picture(pictures: Pictures, row: Row, name: str, path: str) -> ImageRef:
     """The picture at `path`, which the row's field `name` says, in whichever form of Unicode its file is named.
 
@@ -201,6 +224,14 @@ def picture(pictures: Pictures, row: Row, name: str, path: str) -> ImageRef:
         if other.path is not None and other.path.exists():
             return replace(other, name=ref.name)
     return ref
+
+
+def text_lines(file: Path) -> list[str]:
+    """The lines of a small text file. Raises DataError: it can't be read, or isn't UTF-8."""
+    try:
+        return file.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} can't be read as text: {error}", hint="Save it as UTF-8, or copy it again.") from error
 
 
 def all_rows(rows: Rows) -> Iterator[Row]:

@@ -1,11 +1,12 @@
-"""Likelihoods of given answers: which of a question's choices a Visiglot model finds likeliest.
+"""Likelihoods of given answers, and with them which of a question's choices a Visiglot model finds likeliest.
 
 Shapes: N patches, Dv vision width, I pictures, P supervised tokens, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,23 @@ Likelihoods = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Likely:
+    """How likely a model finds an answer.
+
+    Args:
+        value: log-likelihood in nats, summed over its tokens.
+        tokens: of the answer and those that end it.
+        greedy: whether each of them is the likeliest at its place, so that greedy search would give this answer.
+    """
+
+    value: float
+    tokens: int
+    greedy: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Candidate:
-    """A choice as an answer: of which example, which of its choices."""
+    """An answer: of which example, which of its answers."""
 
     example: int
     choice: int
@@ -60,7 +76,6 @@ def with_answer(example: Example, answer: str) -> Example:
     return replace(example, messages=(*asked_turns(example), Message("assistant", (answer,))))
 
 
-@torch.no_grad()
 def rank_choices(
     model: VisionLanguageModel,
     processor: VisiglotProcessor,
@@ -69,13 +84,30 @@ def rank_choices(
     *,
     max_batch_tokens: int,
 ) -> Iterator[tuple[int, Likelihoods | VisiglotError]]:
-    """(index, log-likelihood of each choice in nats, or why there is none) of each example.
+    """(index, log-likelihood of each choice in nats, or why there is none) of each example; see `measure_answers`."""
+    found = measure_answers(model, processor, examples, choices_of, placing, max_batch_tokens=max_batch_tokens)
+    for index, measured in found:
+        yield index, measured if isinstance(measured, VisiglotError) else tuple(one.value for one in measured)
+
+
+@torch.no_grad()
+def measure_answers(
+    model: VisionLanguageModel,
+    processor: VisiglotProcessor,
+    examples: Sequence[Example],
+    answers: Callable[[Example], Sequence[str]],
+    placing: Placing,
+    *,
+    max_batch_tokens: int,
+) -> Iterator[tuple[int, tuple[Likely, ...] | VisiglotError]]:
+    """(index, how likely each answer is, or why that can't be said) of each example.
 
     What is scored is what training supervises: the tokens of the answer and those that end it. Sums, not means: a
     metric divides by length if it wants to. A picture is encoded once for all examples that show it.
 
     Args:
         model: in evaluation mode.
+        answers: of an example, one at least; what it raises is why that example has none.
         max_batch_tokens: tokens of prompts and answers in a forward pass, padding included; one row at least.
     """
     features: dict[str, VisionFeatures] = {}
@@ -90,24 +122,29 @@ def rank_choices(
             shown = placed(example, placing)
             candidates += [
                 _Candidate(index, at, render(with_answer(shown, choice), spec))
-                for at, choice in enumerate(choices_of(example))
+                for at, choice in enumerate(answers(example))
             ]
         except VisiglotError as error:
             candidates = [one for one in candidates if one.example != index]
             yield index, error
 
-    found: dict[int, dict[int, float]] = {}
+    counts = Counter(one.example for one in candidates)
+    found: dict[int, dict[int, Likely]] = {}
     for rows in _batches(candidates, max_batch_tokens):
         batch = collate(
             [one.sample for one in rows], spec, features=lambda refs: join_features([features[ref.key] for ref in refs])
         )
         states = model.target_states(to_device(batch, model.device))
-        losses = cross_entropy(model.head(states.states).float(), states.labels, reduction="none")
-        sums = torch.zeros(len(rows), device=losses.device).index_add_(0, states.rows, -losses).tolist()
-        for one, value in zip(rows, sums, strict=True):
+        scores = model.head(states.states).float()
+        losses = cross_entropy(scores, states.labels, reduction="none")
+        others = (scores.argmax(dim=-1) != states.labels).to(losses.dtype)
+        sums = torch.zeros(len(rows), 3, device=losses.device).index_add_(
+            0, states.rows, torch.stack([-losses, torch.ones_like(losses), others], dim=1)
+        )
+        for one, (value, tokens, unlikely) in zip(rows, sums.tolist(), strict=True):
             of_example = found.setdefault(one.example, {})
-            of_example[one.choice] = value
-            if len(of_example) == len(examples[one.example].choices):
+            of_example[one.choice] = Likely(value, int(tokens), not unlikely)
+            if len(of_example) == counts[one.example]:
                 yield one.example, tuple(of_example[at] for at in sorted(of_example))
 
 

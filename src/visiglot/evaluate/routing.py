@@ -9,29 +9,24 @@ Shapes: S image slots, E experts.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visiglot.errors import EvaluationError, VisiglotError
+from visiglot.errors import EvaluationError
 from visiglot.evaluate.benchmark import Benchmark
+from visiglot.evaluate.passes import passes_of
 from visiglot.files import split_lines, write_text
-from visiglot.prompts import placed, placing_of
-from visiglot.types import Example, ImageRef, Sample
+from visiglot.types import Example
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-    from torch import Tensor
-
     from visiglot.models.processor import VisiglotProcessor
     from visiglot.models.vlm import VisionLanguageModel
 
 ROUTING = "routing.jsonl"
 EXAMPLES = 64
 """Of each language."""
-ROWS_PER_PASS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,15 +113,8 @@ def expert_weights(
     """
     import torch
 
-    from visiglot.data.collate import collate, to_device
-
-    spec = processor.spec()
     sums: dict[str, tuple[int, torch.Tensor]] = {}
-    for rows in _passes(model, processor, examples):
-        pictures = {ref.key: picture for _, sample, shown in rows for ref, picture in zip(sample.images, shown)}
-        look = partial(_pixels, processor, pictures)
-        batch = collate([sample for _, sample, _ in rows], spec, pixels=look)
-        batch = to_device(batch, model.device)
+    for rows, batch in passes_of(model, processor, examples):
         assert batch.pixel_values is not None
         with torch.inference_mode():
             weights = model.connector.routing(model.encode_images(batch.pixel_values), model.slot_context(batch))
@@ -136,38 +124,6 @@ def expert_weights(
             count, total = sums.get(rows[row][0], (0, torch.zeros_like(one)))
             sums[rows[row][0]] = (count + 1, total + one)
     return {code: (sums[code][0], tuple((sums[code][1] / sums[code][0]).tolist())) for code in examples if code in sums}
-
-
-def _pixels(processor: VisiglotProcessor, pictures: Mapping[str, Image], refs: Sequence[ImageRef]) -> Tensor:
-    return processor.pixel_values([pictures[ref.key] for ref in refs])
-
-
-_Row = tuple[str, Sample, "list[Image]"]
-
-
-def _passes(
-    model: VisionLanguageModel, processor: VisiglotProcessor, examples: Mapping[str, Sequence[Example]]
-) -> Iterator[list[_Row]]:
-    """Languages and rendered prompts that show something, with their pictures, so many as are looked at together; all
-    languages of a picture lie side by side."""
-    from visiglot.images import load_image
-    from visiglot.render import render
-
-    spec, placing = processor.spec(), placing_of(model.config, processor)
-    asked = [(code, example) for code, rows in examples.items() for example in rows if example.images]
-    rows: list[_Row] = []
-    for code, example in sorted(asked, key=lambda one: [ref.name for ref in one[1].images]):
-        try:
-            rows.append(
-                (code, render(placed(example, placing), spec, complete=True), list(map(load_image, example.images)))
-            )
-        except VisiglotError:
-            continue
-        if len(rows) == ROWS_PER_PASS:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
 
 
 def read_routing(path: Path) -> list[Routing]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from visiglot.errors import EvaluationError
-from visiglot.evaluate.benchmark import BENCHMARKS
+from visiglot.errors import EvaluationError, Notice
+from visiglot.evaluate.benchmark import BENCHMARKS, metrics_for
 from visiglot.evaluate.comparisons import Asked, Comparison, asked, compare_languages
-from visiglot.evaluate.intervals import interval
+from visiglot.evaluate.elsewhere.account import Taken, read_taken
 from visiglot.evaluate.means import GroupMean, group_means
 from visiglot.evaluate.metrics import DEFAULTS, METRICS, Metric, ScoreSettings, Statistics
+from visiglot.evaluate.parts import MeasuredPart, measure_parts, scores_of_parts, value_of, write_parts
 from visiglot.evaluate.predictions import (
     COMPARISONS,
     MEANS,
@@ -33,9 +34,6 @@ Progress = Callable[[str], None]
 CLASSES: Mapping[str, Callable[[str], str]] = {"tier mean": by_tier, "script mean": by_script}
 """Kind of comparison -> the class of a language over which it averages."""
 
-RANKED = ("likelihood-accuracy", "likelihood-accuracy-by-character")
-"""Metrics of rows whose choices were ranked."""
-
 
 @dataclass(frozen=True)
 class Measured:
@@ -43,6 +41,7 @@ class Measured:
 
     Args:
         answered, missing: rows with an answer, and rows with an error, which take no part in `statistics`.
+        unchecked: whether rows may be lacking unseen.
         asked: the answered rows, for comparing them with those of other languages.
     """
 
@@ -55,13 +54,16 @@ class Measured:
     answered: int
     missing: int
     asked: Asked | None = None
+    unchecked: bool = False
 
 
 def score_predictions(
     folder: Path, *, settings: ScoreSettings = DEFAULTS, seed: int = 0, progress: Progress | None = None
 ) -> list[Score]:
-    """Score every prediction file of an evaluation folder and write `scores.jsonl`, `means.jsonl` and
-    `comparisons.jsonl` there.
+    """Score every prediction file of an evaluation folder and write `scores.jsonl`, `means.jsonl`,
+    `comparisons.jsonl` and, of benchmarks with parts, `parts.jsonl` there.
+
+    Files of a benchmark whose labels are hidden are passed over with a notice.
 
     Args:
         settings: what the metrics follow.
@@ -69,17 +71,21 @@ def score_predictions(
         progress: is told the name of each file.
 
     Raises:
-        EvaluationError: no predictions, a broken file, answers made with different settings under one name, or fewer
-            rows than the run was to have.
+        EvaluationError: no predictions, a broken file, answers made with different settings under one name, fewer rows
+            than the run was to have, or hidden labels only.
         UnknownNameError: a benchmark or metric is in no table.
     """
-    run = read_run(folder)
+    run, taken = read_run(folder), read_taken(folder)
     measured: list[Measured] = []
+    parts: list[MeasuredPart] = []
+    hidden: list[EvaluationError] = []
     made: dict[str, tuple[str, Path]] = {}
     for path, rows in read_folder(folder):
         if progress is not None:
             progress(path.name)
-        _check_whole(path, rows, run.expected(path.name) if run is not None else None)
+        expected = run.expected(path.name) if run is not None else None
+        _check_whole(path, rows, expected)
+        known = expected is not None or _was_checked(taken.get(path.name), rows)
         for key in sorted({(row.benchmark, row.prompt_set, row.settings_hash) for row in rows}):
             name = f"{key[0]}.{key[1]}"
             first, where = made.setdefault(name, (key[2], path))
@@ -90,12 +96,37 @@ def score_predictions(
                     "settings, or remove the files of those that you don't want.",
                 )
             _check_of_run(path, name, key[2], run)
-        measured += measure_rows(rows, settings)
+        if (kept := _hidden_labels(path, rows)) is not None:
+            hidden.append(kept)
+            continue
+        parts += measure_parts(rows, settings)
+        measured += [replace(one, unchecked=not known) for one in measure_rows(rows, settings)]
+    if hidden and not measured:
+        raise hidden[0]
+    for kept in hidden:
+        warnings.warn(Notice(kept.message), stacklevel=2)
     scores = [score_of(one, seed=seed) for one in measured]
+    write_parts(scores_of_parts(parts, seed=seed), folder)
     write_means(means_of(measured, run, seed=seed), folder / MEANS)
     write_comparisons(comparisons_of(measured, seed=seed), folder / COMPARISONS)
     write_scores(scores, folder / SCORES)
     return scores
+
+
+def _hidden_labels(path: Path, rows: Sequence[Prediction]) -> EvaluationError | None:
+    """Why a file can't be scored whose benchmark keeps its labels; None where there are some, or should be."""
+    where = BENCHMARKS.get(rows[0].benchmark).hidden
+    if not where or any(row.references for row in rows):
+        return None
+    return EvaluationError(
+        f"{path.name}: the labels of {rows[0].benchmark} are hidden in its data, so its answers can't be scored here",
+        hint=f"The answers are in {path}; its authors score them at {where}. Or give data with labels, with --data.",
+    )
+
+
+def _was_checked(taken: Taken | None, rows: Sequence[Prediction]) -> bool:
+    """Whether these rows were held against the benchmark's data when they were taken in."""
+    return taken is not None and bool(taken.revision) and taken.rows == len(rows)
 
 
 def _check_of_run(path: Path, name: str, settings_hash: str, run: Run | None) -> None:
@@ -118,7 +149,7 @@ def measure_rows(rows: Sequence[Prediction], settings: ScoreSettings = DEFAULTS)
     for (benchmark, prompt_set, language, task), part in sorted(parts.items()):
         answered = [row for row in part if row.error is None]
         compared = asked(answered)
-        for name in _metrics(benchmark, task, part):
+        for name in metrics_for(benchmark, task, part):
             metric = METRICS.get(name).under(settings)
             statistics = metric.measure(answered, language) if answered else Statistics(np.zeros((0, 1)), ())
             counts = len(answered), len(part) - len(answered)
@@ -126,20 +157,10 @@ def measure_rows(rows: Sequence[Prediction], settings: ScoreSettings = DEFAULTS)
     return found
 
 
-def _metrics(benchmark: str, task: str, rows: Sequence[Prediction]) -> Sequence[str]:
-    """Names of the metrics: the benchmark's, behind those of ranked choices where the rows have such."""
-    names = BENCHMARKS.get(benchmark).metrics_of(task)
-    ranked = RANKED if any(row.likelihoods for row in rows) else ()
-    return tuple(dict.fromkeys((*ranked, *names)))
-
-
 def score_of(measured: Measured, *, seed: int = 0) -> Score:
     """The value of one metric with its interval. It is NaN when nothing was answered that the metric can judge."""
     metric, statistics = measured.metric, measured.statistics
-    value = low = high = math.nan
-    if len(statistics.values):
-        value = float(metric.reduce(statistics.values.sum(axis=0)))
-        low, high = interval(statistics.values, statistics.groups, metric.reduce, seed=seed)
+    value, low, high = value_of(metric, [statistics], seed=seed)
     return Score(
         benchmark=measured.benchmark,
         prompt_set=measured.prompt_set,
@@ -153,6 +174,7 @@ def score_of(measured: Measured, *, seed: int = 0) -> Score:
         missing=measured.missing,
         undetermined=statistics.undetermined,
         task=measured.task,
+        unchecked=measured.unchecked,
     )
 
 

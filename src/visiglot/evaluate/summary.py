@@ -11,6 +11,7 @@ from visiglot.errors import EvaluationError
 from visiglot.evaluate.comparisons import Comparison
 from visiglot.evaluate.means import GroupMean
 from visiglot.evaluate.metrics import METRICS
+from visiglot.evaluate.parts import PartScore, read_parts
 from visiglot.evaluate.predictions import (
     COMPARISONS,
     MEANS,
@@ -32,6 +33,7 @@ class Evaluation:
     Args:
         label: what its columns and bars are called; differs between the folders of a report.
         run: None when the predictions were made elsewhere.
+        parts: of benchmarks that have some.
     """
 
     label: str
@@ -40,6 +42,7 @@ class Evaluation:
     scores: tuple[Score, ...]
     means: tuple[GroupMean, ...]
     comparisons: tuple[Comparison, ...]
+    parts: tuple[PartScore, ...] = ()
 
     def benchmark(self, name: str, prompt_set: str) -> BenchmarkRun | None:
         return self.run.benchmarks.get(f"{name}.{prompt_set}") if self.run is not None else None
@@ -59,6 +62,10 @@ class Evaluation:
         """All comparisons of languages of what `key` says."""
         return [one for one in self.comparisons if key_of(one) == key]
 
+    def parts_of(self, key: Key) -> list[PartScore]:
+        """All scores of parts that were measured as `key` says."""
+        return [part for part in self.parts if key_of(part) == key]
+
     def predictions(self) -> Iterable[Prediction]:
         """Every row of every prediction file."""
         for _, rows in read_folder(self.folder):
@@ -76,7 +83,7 @@ class Key:
     tokenisation: str
 
 
-def key_of(one: Score | GroupMean | Comparison) -> Key:
+def key_of(one: Score | GroupMean | Comparison | PartScore) -> Key:
     return Key(one.benchmark, one.prompt_set, one.task, one.metric, one.tokenisation)
 
 
@@ -104,7 +111,8 @@ def load_evaluations(folders: Sequence[Path]) -> list[Evaluation]:
                 )
         scores, means = read_scores(folder / SCORES), read_means(folder / MEANS)
         comparisons = read_comparisons(folder / COMPARISONS)
-        found.append(Evaluation(label, folder, run, tuple(scores), tuple(means), tuple(comparisons)))
+        parts = tuple(read_parts(folder))
+        found.append(Evaluation(label, folder, run, tuple(scores), tuple(means), tuple(comparisons), parts))
     return found
 
 

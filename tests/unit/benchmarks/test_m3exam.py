@@ -73,6 +73,7 @@ def test_one_of_two_questions(scores: Scores) -> None:
     found = scores("m3exam", {"0": "The answer is A."})
     assert found["choice", "choice-accuracy"].value == 0.5
     assert found["choice", "chance"].value == pytest.approx((1 / 4 + 1 / 2) / 2)
+    assert found["choice", "choices"].value == 3
 
 
 def test_a_cycle_counts_only_whole(root: Path, tmp_path: Path) -> None:
@@ -82,3 +83,5 @@ def test_a_cycle_counts_only_whole(root: Path, tmp_path: Path) -> None:
     found = {score.metric: score for score in score_predictions(out)}
     assert (found["circular-accuracy"].value, found["circular-accuracy"].n) == (0.5, 2)
     assert found["choice-accuracy"].value == pytest.approx(5 / 6)
+    assert found["chance"].value == pytest.approx((4 / 4 + 2 / 2) / 6)
+    assert found["choices"].value == pytest.approx((4 * 4 + 2 * 2) / 6)

@@ -19,22 +19,22 @@ def all_rows(toy: Benchmark) -> list[Prediction]:
 
 
 def test_answers_to_all_questions_pass_and_so_do_failures(toy: Benchmark) -> None:
-    rows = all_rows(toy)
-    check_complete(rows, None)
-    check_complete([replace(rows[0], text=None, error="it broke"), *rows[1:]], None)
-    check_complete([replace(one, prompt_set="english-likelihood") for one in rows], None, prompt_set="english")
-    check_complete(rows[:2], None, limit=2)
+    rows, data = all_rows(toy), toy.open(None)
+    check_complete(rows, data)
+    check_complete([replace(rows[0], text=None, error="it broke"), *rows[1:]], data)
+    check_complete([replace(one, prompt_set="english-likelihood") for one in rows], data, prompt_set="english")
+    check_complete(rows[:2], data, limit=2)
 
 
 def test_a_question_without_a_row_is_named(toy: Benchmark) -> None:
-    rows = all_rows(toy)
+    rows, data = all_rows(toy), toy.open(None)
     with pytest.raises(EvaluationError, match=f"1 of {len(rows)} questions have no row: {rows[1].id!r}"):
-        check_complete([rows[0], *rows[2:]], None)
+        check_complete([rows[0], *rows[2:]], data)
 
 
 def test_rows_of_no_question_and_other_references_are_named(toy: Benchmark) -> None:
-    rows = all_rows(toy)
+    rows, data = all_rows(toy), toy.open(None)
     with pytest.raises(EvaluationError, match="are of no question of split test: 'else'"):
-        check_complete([*rows, replace(rows[0], id="else")], None)
+        check_complete([*rows, replace(rows[0], id="else")], data)
     with pytest.raises(EvaluationError, match=f"other references than the data: {rows[0].id!r}"):
-        check_complete([replace(rows[0], references=("x",)), *rows[1:]], None)
+        check_complete([replace(rows[0], references=("x",)), *rows[1:]], data)

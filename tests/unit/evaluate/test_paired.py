@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from visiglot.errors import EvaluationError
 from visiglot.evaluate.comparisons import KINDS, Comparison
 from visiglot.evaluate.intervals import resample
 from visiglot.evaluate.means import ALL
-from visiglot.evaluate.metrics import mean
+from visiglot.evaluate.metrics import METRICS, mean
 from visiglot.evaluate.paired import OTHERS, compare_models, p_value
 from visiglot.evaluate.predictions import prediction_path, read_comparisons, write_comparisons, write_predictions
 
@@ -86,6 +88,26 @@ def test_languages_count_alike_in_the_macro_means(tmp_path: Path) -> None:
     assert found[OTHERS].value == pytest.approx((0.5 + 0.25) / 2)
     assert found[OTHERS].languages == (DE, SW)
     assert found[ALL].n == 20
+
+
+def test_a_mean_of_differences_is_over_languages_in_which_both_have_a_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A metric without a value in one language of one model: its mean must not be set against the other's of more."""
+
+    def reduce(sums: Any) -> Any:
+        right, count = np.asarray(sums)[..., 0], np.asarray(sums)[..., 1]
+        return np.where(right == 0, np.nan, right / np.where(count == 0, 1, count))
+
+    exact = METRICS.get("exact")
+    monkeypatch.setitem(METRICS._things, "exact", replace(exact, reduce=reduce))
+    for model, right in (("a", {DE: 4, SW: 0}), ("b", {DE: 6, SW: 8})):
+        for code, count in right.items():
+            answers(tmp_path / model, code, [place < count for place in range(8)])
+    found = differences(a=tmp_path / "a", b=tmp_path / "b")
+    assert found[ALL].value == pytest.approx(0.25)
+    assert (found[ALL].languages, found[ALL].n) == ((DE,), 8)
+    assert math.isnan(found[SW].value)
 
 
 def test_files_that_only_one_has_are_passed_over(tmp_path: Path) -> None:

@@ -41,6 +41,14 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     assert read_predictions(path) == rows
 
 
+def test_a_file_made_on_windows_says_the_same(tmp_path: Path) -> None:
+    rows = [row("1", "cat"), row("2", None)]
+    path = tmp_path / "toy.english.eng_Latn.jsonl"
+    text = "".join(map(prediction_line, rows)).replace("\n", "\r\n")
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert read_predictions(path) == rows
+
+
 @pytest.mark.parametrize("text", ODD_TEXTS)
 def test_a_row_is_one_line_for_every_reader(text: str) -> None:
     line = prediction_line(row("1", text))

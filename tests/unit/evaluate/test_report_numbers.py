@@ -46,7 +46,7 @@ def write(folder: Path, table: Table, model: str = "scripted", **about: Any) -> 
     values = {
         "about": "Name the toy.", "split": "test", "revision": "toy-1", "settings": {"beams": 1}, "settings_hash": "s1",
         "metrics": {}, "chance": {}, "licence": "CC0-1.0", "citation": "none", "translation": "none", "control_of": "",
-        "control": "", "language_groups": {}, "rows": {},
+        "control": "", "language_groups": {}, "rows": {code: len(rows) for code, rows in table.items()},
     }  # fmt: skip
     run = Run(model, f"hash of {model}", benchmarks={"toy.english": BenchmarkRun(**{**values, **about})})
     write_run(run, folder)
@@ -112,6 +112,16 @@ def test_failed_answers_are_counted_beside_each_bar(toy: Benchmark, tmp_path: Pa
     assert cells(markdown, "exact by language", "German")[2:4] == ["1", "2"]
     assert cells(markdown, "exact by language", "Hebrew")[2:4] == ["3", "0"]
     assert cells(markdown, "The five worst languages", "German")[2:4] == ["1", "2"]
+
+
+def test_what_was_never_held_against_the_data_has_a_mark(toy: Benchmark, tmp_path: Path) -> None:
+    _, markdown, values = reported(write(tmp_path / "e", named(dog=None), rows={"deu_Latn": 3}), out=tmp_path)
+    assert cells(markdown, "exact by language", "German")[3] == "1"
+    assert cells(markdown, "exact by language", "Hebrew")[3] == "1 + ?"
+    assert "whether each question has one was never checked" in markdown
+    scores = values["results"][0]["models"][0]["scores"]
+    assert [scores[code]["unchecked"] for code in ("deu_Latn", "heb_Hebr")] == [False, True]
+    assert "never checked" not in reported(write(tmp_path / "f", named()), out=tmp_path)[1]
 
 
 def test_fidelity_stands_beside_quality_with_what_the_identifier_makes_of_references(

@@ -13,7 +13,7 @@ from tests.unit.evaluate.conftest import PICTURES, ToyData, toy_benchmark
 
 from visiglot.data.collate import collate
 from visiglot.errors import EvaluationError
-from visiglot.evaluate import routing
+from visiglot.evaluate import passes
 from visiglot.evaluate.report.routing import add_routing
 from visiglot.evaluate.routing import ROUTING, Routing, largest_difference, read_routing, record_routing
 from visiglot.evaluate.summary import Evaluation
@@ -43,7 +43,7 @@ def record(built: Built, out: Path, languages: list[str] = LANGUAGES, model_hash
 def test_it_is_the_mean_of_what_the_connector_weighs_each_picture_with(
     built: Built, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(routing, "ROWS_PER_PASS", 4)  # pictures and languages cut anywhere
+    monkeypatch.setattr(passes, "ROWS_PER_PASS", 4)  # pictures and languages cut anywhere
     found = record(built, out)
     assert read_routing(out / ROUTING) == found
     assert [(row.language, row.n) for row in found] == [("eng_Latn", 3), ("arb_Arab", 3)]

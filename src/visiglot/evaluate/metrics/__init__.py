@@ -106,10 +106,13 @@ METRICS: Registry[Metric] = Registry(
         "visiglot.evaluate.metrics.choice",
         "visiglot.evaluate.metrics.folded",
         "visiglot.evaluate.metrics.m4u",
+        "visiglot.evaluate.metrics.mmmu",
         "visiglot.evaluate.metrics.likelihood",
         "visiglot.evaluate.metrics.chance",
         "visiglot.evaluate.metrics.mtvqa",
+        "visiglot.evaluate.metrics.recall",
         "visiglot.evaluate.metrics.pope",
+        "visiglot.evaluate.metrics.mme",
         "visiglot.evaluate.metrics.chair",
         "visiglot.evaluate.metrics.fidelity",
     ),
@@ -128,6 +131,20 @@ def mean_statistics(values: Sequence[float], rows: Sequence[Prediction]) -> Stat
     table = np.ones((len(rows), 2))
     table[:, 0] = values
     return Statistics(table, tuple(row.group or row.id for row in rows))
+
+
+def of_each_row(value: Callable[[Prediction, str], float]) -> Measure:
+    """A measure whose `mean` is that of `value` of each row and the rows' language."""
+
+    def measure(rows: Sequence[Prediction], language: str) -> Statistics:
+        return mean_statistics([value(row, language) for row in rows], rows)
+
+    return measure
+
+
+def always(name: str) -> Callable[[], str]:
+    """A tokenisation whose name is the same whatever is installed."""
+    return lambda: name
 
 
 def answer_and_references(row: Prediction) -> tuple[str, tuple[str, ...]]:

@@ -1,8 +1,9 @@
 """CHAIR: how much of what a caption names isn't in the picture (Rohrbach et al., 2018), for COCO's 80 objects.
 
 CHAIR_i is the share of named objects, CHAIR_s the share of captions with such a one. As in the official `chair.py`
-(LisaAnne/Hallucination, 585f2d9): words in the singular, fixed pairs of words joined, each looked up in the synonyms;
-what is in the picture is what COCO's boxes or any of its gold captions say.
+(LisaAnne/Hallucination, a967f2f): words in the singular, fixed pairs of words joined, each looked up in the synonyms;
+what is in the picture is what COCO's boxes or any of its gold captions say. A pair may stand for no object: a "train
+track" is no train.
 
 `singular` gives for every word that can lead to one of COCO's objects what `singularize` of the package `pattern`
 gives, its slips with them: "bus" is "bu" and is not counted while "buses" is, nor are "canoes", "ties" and "doggies";
@@ -33,7 +34,7 @@ _PAIRS = (
     "motor bike", "motor cycle", "air plane", "traffic light", "street light", "traffic signal", "stop light",
     "fire hydrant", "stop sign", "parking meter", "suit case", "sports ball", "baseball bat", "baseball glove",
     "tennis racket", "wine glass", "hot dog", "cell phone", "mobile phone", "teddy bear", "hair drier", "potted plant",
-    "laptop computer", "home plate",
+    "laptop computer", "home plate", "train track",
 )  # fmt: skip
 _ANIMALS = (
     "bird", "cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "animal", "cub",
@@ -121,7 +122,7 @@ class _Picture:
 @lru_cache(maxsize=4)
 def _synonyms(path: str) -> dict[str, str]:
     try:
-        return read_synonyms(Path(path).read_text(encoding="utf-8"))
+        return read_synonyms(Path(path).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise EvaluationError(
             f"CHAIR's synonyms can't be read from {path!r}: {error}",

@@ -5,27 +5,18 @@ Babel-ImageNet has from 18 to 1,000 classes a language, so that its accuracies c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-from visiglot.evaluate.metrics import METRICS, Measure, Metric, Statistics, mean, mean_statistics
+from visiglot.evaluate.metrics import METRICS, Metric, mean, of_each_row
 from visiglot.evaluate.metrics.likelihood import right_choices
 from visiglot.types import Prediction
 
 
-def chance_of(row: Prediction) -> float:
+def chance_of(row: Prediction, language: str = "") -> float:
     """Share of the row's choices that are right. Raises EvaluationError: none is."""
     return len(right_choices(row)) / len(row.choices)
 
 
-def number_of(row: Prediction) -> float:
+def number_of(row: Prediction, language: str = "") -> float:
     return float(len(row.choices))
-
-
-def _measure(value: Callable[[Prediction], float]) -> Measure:
-    def measure(rows: Sequence[Prediction], language: str) -> Statistics:
-        return mean_statistics([value(row) for row in rows], rows)
-
-    return measure
 
 
 METRICS.add(
@@ -33,7 +24,7 @@ METRICS.add(
     Metric(
         name="chance",
         about="Share of right answers that guessing among a question's choices gives.",
-        measure=_measure(chance_of),
+        measure=of_each_row(chance_of),
         reduce=mean,
         tokenisation=lambda: "none",
         of_questions=True,
@@ -44,7 +35,7 @@ METRICS.add(
     Metric(
         name="choices",
         about="Number of choices that a question has, on average.",
-        measure=_measure(number_of),
+        measure=of_each_row(number_of),
         reduce=mean,
         tokenisation=lambda: "none",
         percent=False,

@@ -9,8 +9,9 @@ without a judge. That matching knows capital ASCII letters and some ASCII punctu
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from visiglot.evaluate.metrics import METRICS, Measure, Metric, Statistics, answer_and_references, mean, mean_statistics
+from visiglot.evaluate.metrics import METRICS, Metric, always, answer_and_references, mean, of_each_row
 from visiglot.evaluate.metrics.letters import LETTERS, extract_letter, gold_letter, options_of
 from visiglot.types import Prediction
 
@@ -60,19 +61,9 @@ def is_right(row: Prediction, language: str, read: Reader) -> bool:
     return read(text, options_of(row), language) == gold_letter(row)
 
 
-def _accuracy(read: Reader) -> Measure:
-    def measure(rows: Sequence[Prediction], language: str) -> Statistics:
-        return mean_statistics([float(is_right(row, language, read)) for row in rows], rows)
-
-    return measure
-
-
-def _failures(read: Reader) -> Measure:
-    def measure(rows: Sequence[Prediction], language: str) -> Statistics:
-        letters = [read(answer_and_references(row)[0], options_of(row), language) for row in rows]
-        return mean_statistics([float(letter is None) for letter in letters], rows)
-
-    return measure
+def is_unread(row: Prediction, language: str, read: Reader) -> bool:
+    """Whether the answer means no letter."""
+    return read(answer_and_references(row)[0], options_of(row), language) is None
 
 
 for ending, reader in READERS.items():
@@ -81,9 +72,9 @@ for ending, reader in READERS.items():
         Metric(
             name=f"choice-accuracy{ending}",
             about=f"Share of answers that name the right option{BY[ending]}; an answer without a letter is wrong.",
-            measure=_accuracy(reader),
+            measure=of_each_row(partial(is_right, read=reader)),
             reduce=mean,
-            tokenisation=lambda ending=ending: TOKENISATIONS[ending],  # type: ignore[misc]
+            tokenisation=always(TOKENISATIONS[ending]),
         ),
     )
     METRICS.add(
@@ -91,9 +82,9 @@ for ending, reader in READERS.items():
         Metric(
             name=f"letter-failures{ending}",
             about=f"Share of answers in which no option's letter or text was found{BY[ending]}.",
-            measure=_failures(reader),
+            measure=of_each_row(partial(is_unread, read=reader)),
             reduce=mean,
-            tokenisation=lambda ending=ending: TOKENISATIONS[ending],  # type: ignore[misc]
+            tokenisation=always(TOKENISATIONS[ending]),
             higher_is_better=False,
         ),
     )

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from visiglot.errors import EvaluationError
-from visiglot.evaluate.metrics import METRICS, Array, Measure, Metric, Statistics, mean
+from visiglot.evaluate.metrics import METRICS, Array, Measure, Metric, Statistics, always, mean
 from visiglot.evaluate.metrics.choice import BY, READERS, TOKENISATIONS, Reader, is_right
 from visiglot.types import Prediction
 
@@ -38,11 +38,16 @@ def questions(rows: Sequence[Prediction]) -> dict[int, list[Prediction]]:
     return found
 
 
+def is_whole(asked: Sequence[Prediction]) -> bool:
+    """Whether all rows of a question are there. Raises EvaluationError: it isn't said how many there are."""
+    return len(asked) >= _number(asked[0], "index_rows")
+
+
 def folded(rows: Sequence[Prediction], is_right: Callable[[Prediction], bool]) -> Statistics:
     """1 for each question whose rows are all right, else 0; incomplete questions are undetermined."""
     values, groups, incomplete = [], [], 0
     for number, asked in questions(rows).items():
-        if len(asked) < _number(asked[0], "index_rows"):
+        if not is_whole(asked):
             incomplete += 1
             continue
         values.append(float(all(is_right(row) for row in asked)))
@@ -83,6 +88,6 @@ for name, about in _ABOUT.items():
                 about=f"{about}{BY[ending]}.",
                 measure=_measure(reader),
                 reduce=mean,
-                tokenisation=lambda ending=ending: TOKENISATIONS[ending],  # type: ignore[misc]
+                tokenisation=always(TOKENISATIONS[ending]),
             ),
         )

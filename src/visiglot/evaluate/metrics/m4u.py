@@ -14,11 +14,12 @@ Rows must have the fact "published_options": the text as it is in the data set. 
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from visiglot.errors import EvaluationError
-from visiglot.evaluate.metrics import METRICS, Measure, Metric, Statistics, answer_and_references, mean, mean_statistics
+from visiglot.evaluate.metrics import METRICS, Metric, answer_and_references, mean, of_each_row
+from visiglot.evaluate.written import list_in
 from visiglot.types import Prediction
 
 _ENDS = ",.!?;:'"
@@ -26,20 +27,29 @@ _LONG = 5
 """Words beyond which an answer is searched for the options' texts."""
 
 
-def m4u_letter(text: str, options: Mapping[str, str]) -> str | None:
-    """The release's parser: the last of the letters in brackets; else with a stop; else between spaces; else, in an
-    answer of more than five words, the last of the options whose text is there.
+BRACKETED, SPACED = "({})", " {} "
+FORMS = (BRACKETED, "{}.", SPACED)
+"""How M4U looks for letters, in this order."""
+
+
+def last_letter(text: str, options: Mapping[str, str], forms: Sequence[str] = FORMS) -> str | None:
+    """The parser of MMMU and of those that changed it: of the letters in the first form that any is found in, the last
+    one; else, in an answer of more than five words, the last of the options whose text is there.
+
+    The last bracket is looked for where the form is one, else the last letter between spaces, whatever the form; of
+    letters that are nowhere so, the first counts.
 
     Args:
         options: letter -> text.
+        forms: M4U's are a bracket, a stop, spaces.
     """
     for sign in _ENDS:
         text = text.strip(sign)
     text = f" {text} "
-    for form in ("({})", "{}.", " {} "):
+    for form in forms:
         found = [letter for letter in options if form.format(letter) in text]
         if found:
-            place = "({})" if form == "({})" else " {} "
+            place = BRACKETED if form == BRACKETED else SPACED
             return _last(found, [text.rfind(place.format(letter)) for letter in found])
     low = text.lower()
     found = [letter for letter, option in options.items() if option.lower() in low] if len(text.split()) > _LONG else []
@@ -57,11 +67,8 @@ def proper_options(row: Prediction) -> dict[str, str]:
     Raises:
         EvaluationError: the fact "published_options" isn't the writing of a list.
     """
-    try:
-        listed = ast.literal_eval(_options(row))
-    except (ValueError, SyntaxError):
-        listed = None
-    if not isinstance(listed, list) or not listed:
+    listed = list_in(_options(row))
+    if not listed:
         raise EvaluationError(
             f"{row.benchmark}, {row.language}: row {row.id!r}: its options are no list: {_options(row)!r}",
             hint="The fact `published_options` must be the text that M4U publishes, like ['one', 'two'].",
@@ -83,18 +90,11 @@ def _options(row: Prediction) -> str:
     return row.facts["published_options"]
 
 
-def is_right(row: Prediction, options: Mapping[str, str]) -> bool:
+def is_right(row: Prediction, language: str, options: Callable[[Prediction], Mapping[str, str]]) -> bool:
     """Whether the parser's letter is the reference in lower case."""
     text, references = answer_and_references(row)
-    letter = m4u_letter(text, options)
+    letter = last_letter(text, options(row))
     return letter is not None and letter.strip().lower() in (gold.strip().lower() for gold in references)
-
-
-def _measure(options: Callable[[Prediction], Mapping[str, str]]) -> Measure:
-    def measure(rows: Sequence[Prediction], language: str) -> Statistics:
-        return mean_statistics([float(is_right(row, options(row))) for row in rows], rows)
-
-    return measure
 
 
 METRICS.add(
@@ -102,7 +102,7 @@ METRICS.add(
     Metric(
         name="m4u-accuracy",
         about="M4U's accuracy by its release's parser, on the options as a list; an answer without a letter is wrong.",
-        measure=_measure(proper_options),
+        measure=of_each_row(partial(is_right, options=proper_options)),
         reduce=mean,
         tokenisation=lambda: "m4u-list",
     ),
@@ -112,7 +112,7 @@ METRICS.add(
     Metric(
         name="m4u-accuracy-release",
         about="M4U's accuracy as its release has it, which takes each character of the options' text for an option.",
-        measure=_measure(release_options),
+        measure=of_each_row(partial(is_right, options=release_options)),
         reduce=mean,
         tokenisation=lambda: "m4u-release",
     ),

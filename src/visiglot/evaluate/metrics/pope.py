@@ -20,14 +20,14 @@ import re
 import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib import resources
 from typing import Literal
 
 import numpy as np
 
 from visiglot.errors import EvaluationError, LanguageError
-from visiglot.evaluate.metrics import METRICS, Array, Measure, Metric, Statistics, answer_and_references
+from visiglot.evaluate.metrics import METRICS, Array, Metric, Statistics, always, answer_and_references
 from visiglot.evaluate.metrics.normal import normalised_words
 from visiglot.languages import language as language_row
 from visiglot.types import Prediction
@@ -188,20 +188,13 @@ _VALUES: dict[str, tuple[Callable[[Array], Array], str]] = {
 }
 
 
-def _measure(rule: Rule) -> Measure:
-    def measure(rows: Sequence[Prediction], language: str) -> Statistics:
-        return counts(rows, language, rule)
-
-    return measure
-
-
 def _add(name: str, about: str, rule: Rule, reduce: Callable[[Array], Array], tokenisation: str) -> None:
     row = Metric(
         name=name,
         about=about,
-        measure=_measure(rule),
+        measure=partial(counts, rule=rule),
         reduce=reduce,
-        tokenisation=lambda: tokenisation,
+        tokenisation=always(tokenisation),
         higher_is_better=reduce is not failures,
     )
     METRICS.add(name, row)

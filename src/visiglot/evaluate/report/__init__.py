@@ -10,9 +10,11 @@ from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from visiglot.errors import EvaluationError
+from visiglot.evaluate.metrics import DEFAULTS, ScoreSettings
 from visiglot.evaluate.report.again import add_again
 from visiglot.evaluate.report.details import add_details
 from visiglot.evaluate.report.headline import add_headline
+from visiglot.evaluate.report.modality_gap import add_modality_gap
 from visiglot.evaluate.report.numbers import Report, collect
 from visiglot.evaluate.report.routing import add_routing
 from visiglot.evaluate.report.samples import add_failures, add_samples, pick
@@ -39,12 +41,14 @@ def build_report(
     *,
     title: str = "How well it speaks",
     see: Mapping[str, str] = MappingProxyType({}),
+    settings: ScoreSettings = DEFAULTS,
 ) -> Written:
     """Write `report.html`, `report.md` and `report.json` into `out`.
 
     Args:
         folders: scored evaluation folders; several stand side by side.
         see: title -> http(s) URL or path of another page, which the report leads to.
+        settings: that the folders were scored with; the differences between them are measured with the same.
 
     Raises:
         EvaluationError: a folder isn't scored, a file in it is broken, or a page to see isn't there.
@@ -53,7 +57,7 @@ def build_report(
     assert folders, "a report needs a folder"
     links = [Link(name, link_target(target, out)) for name, target in see.items()]
     evaluations = load_evaluations(folders)
-    report = collect(evaluations, title)
+    report = collect(evaluations, title, settings)
     page = report_page(report, evaluations, see=links)
     written = Written(*(out / f"report.{ending}" for ending in ("html", "md", "json")))
     write_page(page, written.html)
@@ -73,6 +77,7 @@ def report_page(report: Report, evaluations: Sequence[Evaluation], *, see: Seque
     for result in report.shown():
         add_details(page, report, result)
     add_routing(page, evaluations)
+    add_modality_gap(page, evaluations)
     controls = {(one.key.benchmark, one.key.prompt_set) for one in report.results if one.control_of}
     picked = [pick(evaluation, controls) for evaluation in evaluations]
     add_samples(page, report, picked)

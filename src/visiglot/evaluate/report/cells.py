@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from visiglot.evaluate.comparisons import KINDS, Comparison
 from visiglot.evaluate.means import GroupMean
+from visiglot.evaluate.parts import PartScore
 from visiglot.evaluate.report.numbers import Gap, ModelResult, Report, Result
 from visiglot.evaluate.summary import mean_value
 from visiglot.sheet import format_value
@@ -15,7 +16,7 @@ from visiglot.types import Score
 NONE = "–"
 
 
-def with_interval(found: Score | GroupMean | Comparison, *, percent: bool) -> str:
+def with_interval(found: Score | GroupMean | Comparison | PartScore, *, percent: bool) -> str:
     """ "41.3 % (39.0–43.5)"; the value alone where nothing is known of its spread."""
     return _spread(found.value, found.low, found.high, percent=percent)
 
@@ -68,8 +69,14 @@ def model_cell(report: Report, model: ModelResult) -> tuple[str, ...]:
 
 
 def total(scores: Mapping[str, Score], count: str) -> str:
-    """The sum over languages of `n`, `missing` or `undetermined`."""
+    """The sum over languages of `n` or `undetermined`."""
     return f"{sum(getattr(score, count) for score in scores.values()):,}"
+
+
+def failed(scores: Iterable[Score]) -> str:
+    """How many answers failed: "3"; "3 + ?" where answers may be lacking unseen."""
+    own = list(scores)
+    return f"{sum(score.missing for score in own):,}" + (" + ?" if any(score.unchecked for score in own) else "")
 
 
 def mean_share(scores: Mapping[str, Score], codes: Sequence[str] | None = None) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from visiglot.evaluate.comparisons import KINDS
+from visiglot.evaluate.parts import PartScore
 from visiglot.evaluate.report.cells import (
     NONE,
     compared_cell,
+    failed,
     fidelity_cell,
     gap_cell,
     mean_share,
@@ -44,6 +46,7 @@ def add_details(page: Page, report: Report, result: Result) -> None:
     _class_means(page, report, result, "tier mean", TIERS)
     _class_means(page, report, result, "script mean", "script")
     _evenness(page, report, result)
+    _parts(page, report, result)
     others = report.beside(result)
     if others:
         add_values(page, report, others, caption=f"Other metrics of {name_of(result, report)}", counts=True)
@@ -95,7 +98,7 @@ def _columns(result: Result) -> list[tuple[str, Cell]]:
     models = result.models
     columns: list[tuple[str, Cell]] = [
         ("answers", lambda model, code: f"{model.scores[code].n:,}"),
-        ("failed", lambda model, code: f"{model.scores[code].missing:,}"),
+        ("failed", lambda model, code: failed([model.scores[code]])),
     ]
     columns += [(name, _of_questions(name)) for name in dict.fromkeys(n for model in models for n in model.questions)]
     if any(score.undetermined for model in models for score in model.scores.values()):
@@ -170,6 +173,42 @@ def _evenness(page: Page, report: Report, result: Result) -> None:
         first = 1 + len(model_column(report))
         columns = ("over languages", *model_column(report), "value", "answers", "left out", "what it is")
         page.table(columns, rows, caption="How even the languages are", numeric=range(first, first + 3))
+
+
+def _parts(page: Page, report: Report, result: Result) -> None:
+    """For each fact that parts the benchmark a table: a row for each part, of all languages together."""
+    for fact in dict.fromkeys(fact for model in result.models for fact in model.parts):
+        rows = []
+        for name in sorted({name for model in result.models for name in model.parts.get(fact, {})}):
+            own = [model.parts.get(fact, {}).get(name, {}) for model in result.models]
+            codes = {code for found in own for code in found} - {""}
+            count = max(_together(found).n for found in own if found)
+            rows.append((name, str(len(codes)), f"{count:,}", *(_part_cell(found, result) for found in own)))
+        columns = (
+            fact,
+            "languages",
+            "answers",
+            *(model.model if several(report) else "value" for model in result.models),
+        )
+        caption = f"{result.key.metric} by {fact}, each answer counting alike; behind it the language that does worst"
+        page.table(columns, rows, caption=caption, numeric=range(1, len(columns)))
+
+
+def _together(found: Mapping[str, PartScore]) -> PartScore:
+    """Of all languages; of the only one where there is one."""
+    return found.get("") or next(iter(found.values()))
+
+
+def _part_cell(found: Mapping[str, PartScore], result: Result) -> str:
+    if not found:
+        return NONE
+    shown = with_interval(_together(found), percent=result.percent)
+    sign = 1 if result.higher_is_better else -1
+    known = [one for code, one in found.items() if code and math.isfinite(one.value)]
+    if "" not in found or not known:
+        return shown
+    worst = min(known, key=lambda one: (sign * one.value, one.language))
+    return f"{shown}; {language(worst.language).name} {format_value(worst.value, percent=result.percent)}"
 
 
 def _differences(page: Page, report: Report, result: Result) -> None:

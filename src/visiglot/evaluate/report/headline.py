@@ -8,6 +8,7 @@ from visiglot.evaluate import intervals
 from visiglot.evaluate.means import ALL
 from visiglot.evaluate.report.cells import (
     NONE,
+    failed,
     fidelity_cell,
     mean_share,
     model_cell,
@@ -95,7 +96,7 @@ def _beside(page: Page, report: Report, results: Sequence[Result]) -> None:
             NONE if result.chance is None else format_value(result.chance, percent=result.percent),
             *((fidelity_cell(model, list(model.scores)),) if faithful else ()),
             total(model.scores, "n"),
-            total(model.scores, "missing"),
+            failed(model.scores.values()),
             total(model.scores, "undetermined"),
             *((mean_share(model.unread),) if unread else ()),
         )
@@ -108,6 +109,11 @@ def _beside(page: Page, report: Report, results: Sequence[Result]) -> None:
     caption = "What to hold them against, and how many answers there are. Controls are means over all languages."
     if faithful:
         caption += " In brackets: how many references the identifier takes for the language."
+    if any(score.unchecked for result in results for model in result.models for score in model.scores.values()):
+        caption += (
+            " With + ?: these answers were made elsewhere, and whether each question has one was never checked; "
+            "`visiglot evaluate --predictions FILE --data FOLDER` does."
+        )
     if unread:
         caption += " Nothing read: answers in which no option or yes or no was found; they count as wrong."
     page.table(columns, rows, caption=caption, numeric=range(len(head), len(columns)))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from visiglot.errors import EvaluationError, UnknownNameError
 from visiglot.evaluate.comparisons import Comparison
 from visiglot.evaluate.means import GroupMean
+from visiglot.evaluate.metrics import DEFAULTS, ScoreSettings
 from visiglot.evaluate.metrics.fidelity import FIDELITY
 from visiglot.evaluate.paired import OTHERS, compare_models
+from visiglot.evaluate.parts import PartScore
 from visiglot.evaluate.provenance import Run
 from visiglot.evaluate.summary import (
     Evaluation,
@@ -67,6 +70,7 @@ class ModelResult:
             references that the same identifier takes for it; empty where it wasn't measured.
         unread: the share of answers in which nothing was found that could be right or wrong; likewise.
         questions: by metric, what is so whatever is answered, and may differ by language (chance).
+        parts: by fact (category), part and language ("": all together) the score of the answers that are of the part.
     """
 
     model: str
@@ -79,6 +83,7 @@ class ModelResult:
     identified: Mapping[str, Score]
     unread: Mapping[str, Score]
     questions: Mapping[str, Mapping[str, Score]]
+    parts: Mapping[str, Mapping[str, Mapping[str, PartScore]]]
 
     def mean(self, group: str, relative_to: str = "") -> GroupMean | None:
         """The mean over a group of languages, by itself or relative to another's; None when there is none."""
@@ -135,7 +140,8 @@ class Report:
     """All of it.
 
     Args:
-        unpaired: why several models' answers weren't compared one by one; "" where they were, or there is one model.
+        unpaired: why several models' answers weren't compared one by one, or not by some metric; "" where they were, or
+            there is one model.
     """
 
     title: str
@@ -166,26 +172,45 @@ class Report:
         ]
 
 
-def collect(evaluations: Sequence[Evaluation], title: str) -> Report:
-    """The numbers of evaluation folders that stand side by side."""
+def collect(evaluations: Sequence[Evaluation], title: str, settings: ScoreSettings = DEFAULTS) -> Report:
+    """The numbers of evaluation folders that stand side by side.
+
+    Args:
+        settings: that they were scored with, for the paired differences, which are measured here.
+    """
     sides = [(evaluation, tables(evaluation)) for evaluation in evaluations]
     keys = list(dict.fromkeys(key for _, found in sides for key in found))
     mains = set(main_keys(keys))
     models = tuple(Model(one.label, str(one.folder), one.run) for one in evaluations)
-    differences, unpaired = _differences(evaluations)
+    differences, unpaired = _differences(evaluations, settings)
+    unpaired = unpaired or _measured_otherwise(sides, differences)
     results = tuple(_result(sides, key, differences, main=key in mains) for key in keys)
     return Report(title, models, results, unpaired)
 
 
-def _differences(evaluations: Sequence[Evaluation]) -> tuple[list[Comparison], str]:
+def _differences(evaluations: Sequence[Evaluation], settings: ScoreSettings) -> tuple[list[Comparison], str]:
     """The paired differences between models, or why there are none: evaluations of different questions stand side by
     side all the same."""
     if len(evaluations) < 2:
         return [], ""
     try:
-        return compare_models({one.label: one.folder for one in evaluations}), ""
+        return compare_models({one.label: one.folder for one in evaluations}, settings=settings), ""
     except (EvaluationError, UnknownNameError) as error:
         return [], error.message
+
+
+def _measured_otherwise(sides: Sequence[Side], differences: Sequence[Comparison]) -> str:
+    """Which scores of several models the differences don't belong to, since they were measured with something else;
+    "" where there are none."""
+    here = {key_of(one) for one in differences}
+    there = Counter(key for _, found in sides for key in found)
+    lost = {
+        f"{key.metric} was scored with {key.tokenisation} and is {other.tokenisation} here"
+        for key, count in there.items()
+        for other in here - there.keys()
+        if count > 1 and replace(key, tokenisation=other.tokenisation) == other
+    }
+    return f"{'; '.join(sorted(lost))} (--lid-model names a model of languages)" if lost else ""
 
 
 def _result(sides: Sequence[Side], key: Key, differences: Sequence[Comparison], *, main: bool) -> Result:
@@ -226,7 +251,15 @@ def _model_result(evaluation: Evaluation, found: Mapping[Key, Mapping[str, Score
             for other, of_questions in found.items()
             if _task_of(other) == _task_of(key) and other != key and is_of_questions(other.metric)
         },
+        parts=_parts(evaluation.parts_of(key)),
     )
+
+
+def _parts(scores: Sequence[PartScore]) -> Mapping[str, Mapping[str, Mapping[str, PartScore]]]:
+    found: dict[str, dict[str, dict[str, PartScore]]] = {}
+    for one in scores:
+        found.setdefault(one.fact, {}).setdefault(one.part, {})[one.language] = one
+    return found
 
 
 def _beside(found: Mapping[Key, Mapping[str, Score]], key: Key, metrics: Sequence[str]) -> Mapping[str, Score]:

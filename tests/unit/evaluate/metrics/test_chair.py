@@ -69,6 +69,13 @@ def test_a_synonym_behind_two_spaces_is_never_met() -> None:
     assert objects_in("a motor bike", NAMES) == []
 
 
+def test_a_train_track_is_no_train_and_a_byte_order_mark_no_part_of_a_name(tmp_path: Path) -> None:
+    marked = tmp_path / "synonyms.txt"
+    marked.write_text(GOLDEN["synonyms"][0], encoding="utf-8-sig")
+    rows = [judged("1", "a woman beside train tracks", ["person"], [], str(marked))]
+    assert measure(rows, "eng_Latn").values.tolist() == [[0, 1, 0, 1]]
+
+
 def test_what_a_gold_caption_names_is_there(synonyms: str) -> None:
     rows = [judged("1", "a puppy on a sofa", [], ["A dog.", "My couch"], synonyms)]
     assert measure(rows, "eng_Latn").values.tolist() == [[0, 2, 0, 1]]

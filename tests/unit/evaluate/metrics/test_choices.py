@@ -12,7 +12,7 @@ from tests.unit.evaluate.conftest import row
 from visiglot.errors import EvaluationError
 from visiglot.evaluate.metrics import METRICS, Statistics
 from visiglot.evaluate.metrics.choice import vlmevalkit_letter
-from visiglot.evaluate.metrics.m4u import m4u_letter, proper_options, release_options
+from visiglot.evaluate.metrics.m4u import last_letter, proper_options, release_options
 from visiglot.types import Prediction
 
 GOLDEN = json.loads((Path(__file__).parents[3] / "golden" / "choices.json").read_text(encoding="utf-8"))
@@ -43,8 +43,16 @@ def test_vlmevalkit_knows_no_letter_without_an_option() -> None:
 def test_m4us_letters_are_its_releases_and_its_parsers_on_the_list() -> None:
     for answer, stored, release, proper in GOLDEN["m4u"]:
         question = replace(row("1", answer), facts={"published_options": stored})
-        assert (m4u_letter(answer, release_options(question)) or "Z") == release, (answer, stored)
-        assert (m4u_letter(answer, proper_options(question)) or "Z") == proper, (answer, stored)
+        assert (last_letter(answer, release_options(question)) or "Z") == release, (answer, stored)
+        assert (last_letter(answer, proper_options(question)) or "Z") == proper, (answer, stored)
+
+
+def test_m4us_options_may_have_line_breaks_inside_quotation_marks() -> None:
+    stored = "['a red\ncar', 'a cat']"
+    assert proper_options(replace(row("1", "A", "A"), facts={"published_options": stored})) == {
+        "A": "a red car",
+        "B": "a cat",
+    }
 
 
 def test_m4us_release_and_the_right_parsing_differ_as_numbers() -> None:
