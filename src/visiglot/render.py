@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from importlib import resources
+from itertools import takewhile
 
 from visiglot.errors import PromptError, TooLongError, UnknownNameError
 from visiglot.types import IGNORE, Example, ImageRef, ImageSlot, Message, PromptSpec, Sample, Template
@@ -34,6 +35,8 @@ def render(example: Example, spec: PromptSpec, *, complete: bool = False) -> Sam
         each assistant turn's words, what the template writes after them, and `end_ids` after the last.
         seq2seq: ids [L] are everything up to the last answer, then `suffix_ids`; labels [T] are the last answer's
         words and `end_ids`.
+        What of an answer isn't learned (`Message.unlearned`) keeps its ids and is IGNORE in the labels; a token that it
+        shares with what is learned is learned. The whole answer is in `targets` then.
         Labels are empty when `complete`.
 
     Raises:
@@ -116,7 +119,11 @@ def _causal(example: Example, messages: Sequence[Message], spec: PromptSpec) -> 
             _check_answer(example, message)
         writer.write_turn(message)
     end = () if _template_ends(example, spec) else spec.end_ids
-    return writer.sample((*writer.ids, *end), (*writer.labels, *end))
+    sample = writer.sample((*writer.ids, *end), (*writer.labels, *end))
+    if not writer.unlearned:
+        return sample
+    said = tuple(id if at in writer.unlearned else sample.labels[at] for at, id in enumerate(sample.ids))
+    return replace(sample, targets=said)
 
 
 def _seq2seq(example: Example, messages: Sequence[Message], spec: PromptSpec) -> Sample:
@@ -128,12 +135,14 @@ def _seq2seq(example: Example, messages: Sequence[Message], spec: PromptSpec) ->
             hint="Move the picture into the prompt.",
         )
     prompt = _open(example, messages[:-1], spec)
-    labels = (*_encode(example, spec, answer.text), *spec.end_ids)
-    return replace(prompt, labels=labels)
+    said = (*_encode(example, spec, answer.text), *spec.end_ids)
+    masked = _unlearned(example, spec, answer, said)
+    return replace(prompt, labels=(*[IGNORE] * masked, *said[masked:]), targets=said if masked else ())
 
 
 class _Writer:
-    """Grows ids, their causal labels and the pictures of the slots; `_run` is what is in the run still open."""
+    """Grows ids, their causal labels and the pictures of the slots. `_run` is what is in the run still open,
+    `unlearned` where words of answers stand that aren't learned."""
 
     def __init__(self, example: Example, spec: PromptSpec) -> None:
         self.example = example
@@ -142,6 +151,7 @@ class _Writer:
         self.labels: list[int] = []
         self.images: list[ImageRef] = []
         self.first_answer: int | None = None
+        self.unlearned: set[int] = set()
         self._run: list[str | ImageRef] = []
         self._prefix = spec.prefix_ids
         if not spec.prefix_after_images:
@@ -164,7 +174,11 @@ class _Writer:
             self._run.append(part if isinstance(part, str) else self.example.images[part.index])
         self.write_text(after)
         if supervised:
+            start = len(self.ids)
             self.end_run(supervised=True)
+            masked = _unlearned(self.example, self.spec, message, self.ids[start:])
+            self.labels[start : start + masked] = [IGNORE] * masked
+            self.unlearned.update(range(start, start + masked))
 
     def write_text(self, text: str) -> None:
         self._run.append(text)
@@ -224,6 +238,12 @@ def _encode(example: Example, spec: PromptSpec, text: str) -> list[int]:
     ids = list(spec.encode(text))
     _refuse_placeholder(example, spec, text, ids)
     return ids
+
+
+def _unlearned(example: Example, spec: PromptSpec, message: Message, ids: Sequence[int]) -> int:
+    """How many of an answer's `ids`, from the first, say nothing but what isn't learned."""
+    alone = _encode(example, spec, message.text[: message.unlearned])
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(alone, ids)))
 
 
 def _refuse_placeholder(example: Example, spec: PromptSpec, text: str, ids: Sequence[int]) -> None:

@@ -81,10 +81,15 @@ class ImageSlot:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn: text pieces and image slots in their order."""
+    """One turn: text pieces and image slots in their order.
+
+    Args:
+        unlearned: characters of an assistant's text, from its beginning, that are read but not learned.
+    """
 
     role: Role
     content: tuple[str | ImageSlot, ...]
+    unlearned: int = 0
 
     @property
     def text(self) -> str:
@@ -117,6 +122,7 @@ class Example:
             turns from it, and it is what gets translated. Of a translated example "source.question" is the original.
         choices: the answers that there are to choose from, where a question has such: a label set, or the options in
             their order. They can be ranked by likelihood.
+        twin: the same pictures and the same answer after a prompt in another language, for objectives that compare.
     """
 
     id: str
@@ -129,6 +135,7 @@ class Example:
     group: str = ""
     facts: Mapping[str, str] = field(default_factory=dict, hash=False)
     choices: tuple[str, ...] = ()
+    twin: Example | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +215,8 @@ class Sample:
         first_answer: position in `ids` where the first assistant turn's words begin; None when `ids` hold none (a
             prompt of one turn, or the encoder's input for it).
         says_side: whether a text may say left or right, so that the pictures aren't mirrored; looked up in training.
+        targets: `labels` with those words of answers, too, that aren't supervised; empty: there are none.
+        twin: of the example's twin, if it has one.
     """
 
     id: str
@@ -218,6 +227,8 @@ class Sample:
     task: str = ""
     first_answer: int | None = None
     says_side: bool = False
+    targets: tuple[int, ...] = ()
+    twin: Sample | None = None
 
     @property
     def prompt_length(self) -> int:
@@ -231,21 +242,44 @@ class Sample:
 
 @dataclass(frozen=True)
 class VisionFeatures:
-    """What a vision encoder says about I pictures (or tiles).
+    """What a vision encoder says about I pictures, each seen in one view, or as an overview and in m x m tiles.
 
     Args:
-        patches: [I, N, Dv].
-        pooled: [I, Dv], the CLS token or the mean over patches.
-        grid: (rows, columns) of the patches when they lie on one, so that rows * columns = N less prefix tokens.
+        patches: [I, V N, Dv]: those of the overview, then of the tiles row by row.
+        pooled: [I, Dv], the CLS token or the mean over patches, of the overview.
+        grid: (rows, columns) of a view's patches when they lie on one, so that rows * columns = N less prefix tokens.
+        tiles: m; 1: the picture is seen whole and no more.
+        read: whether `patches` are no longer the encoder's but what `Connector.read` made of them.
     """
 
     patches: Tensor
     pooled: Tensor
     grid: tuple[int, int] | None = None
+    tiles: int = 1
+    read: bool = False
+
+    @property
+    def views(self) -> int:
+        """V: how often the encoder looks at a picture."""
+        return views_of(self.tiles)
+
+    @property
+    def num_patches(self) -> int:
+        """N, of one view."""
+        return self.patches.shape[1] // self.views
+
+    def like(self, patches: Tensor, pooled: Tensor) -> VisionFeatures:
+        """Other numbers of the same encoder."""
+        return VisionFeatures(patches, pooled, self.grid, self.tiles, self.read)
 
     def select(self, index: Tensor) -> VisionFeatures:
         """The features of the pictures in `index` [S], repeated as it says."""
-        return VisionFeatures(self.patches[index], self.pooled[index], self.grid)
+        return self.like(self.patches[index], self.pooled[index])
+
+
+def views_of(tiles: int) -> int:
+    """Views of a picture that is cut into `tiles` x `tiles`: these and the overview, or the picture alone."""
+    return 1 if tiles == 1 else 1 + tiles**2
 
 
 @dataclass(frozen=True)
@@ -278,6 +312,8 @@ class Batch:
         ids, languages, tasks: of the R rows.
         prompt_mask: [R, L] True at the text tokens before the row's first answer, see `TextContext.mask`. None: all
             text tokens before the first label.
+        targets: `labels` with those words of answers, too, that aren't supervised; None: there are none.
+        twins: pairs of rows that say the same of the same pictures after prompts in two languages.
     """
 
     input_ids: Tensor
@@ -291,6 +327,13 @@ class Batch:
     pixel_values: Tensor | None = None
     features: VisionFeatures | None = None
     prompt_mask: Tensor | None = None
+    targets: Tensor | None = None
+    twins: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def answers(self) -> Tensor:
+        """What is said, IGNORE elsewhere: causal [R, L]; seq2seq [R, T], as the decoder reads it."""
+        return self.labels if self.targets is None else self.targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +367,13 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One number of a report: a metric in a language with its interval and what it rests on."""
+    """One number of a report: a metric in a language with its interval and what it rests on.
+
+    Args:
+        missing: rows with an error. undetermined: answers that the metric can't judge.
+        unchecked: whether answers to some questions may be lacking unseen: they were made elsewhere and never held
+            against the benchmark's data.
+    """
 
     benchmark: str
     prompt_set: str
@@ -338,3 +387,4 @@ class Score:
     missing: int = 0
     undetermined: int = 0
     task: str = ""
+    unchecked: bool = False

@@ -20,6 +20,7 @@ from visiglot.cli.prompts import content
 from visiglot.cli.questions import Group, Questioner, Task, check_languages, languages_of
 from visiglot.cli.rows import AnswerRow, RowFile, row_line
 from visiglot.cli.showing import Failures, Sheet, print_rows
+from visiglot.data.tasks.pivot import read_pivot
 from visiglot.errors import DataError, VisiglotError
 from visiglot.evaluate.answers import error_line
 from visiglot.languages import all_languages, language
@@ -276,7 +277,7 @@ def _answers(
     for burst in bursts:
         for key, found in answering.answer(requests(burst)):
             done, place = places.pop(key)
-            _take(done, place, found)
+            _take(done, place, found, pivot=answering.pivot)
             while waiting and not waiting[0].open:
                 yield waiting.popleft()
         while waiting:
@@ -294,13 +295,14 @@ def _begin(group: Group, file: RowFile | None) -> Done:
     return Done(group, rows, kept=kept, open=len(rows) - kept)
 
 
-def _take(done: Done, place: int, found: Answer | VisiglotError) -> None:
+def _take(done: Done, place: int, found: Answer | VisiglotError, *, pivot: bool) -> None:
+    """Put an answer into its row; of one with a pivot, what stands behind it."""
     done.open -= 1
     if isinstance(found, VisiglotError):
         done.errors.append(found)
         done.rows[place] = replace(done.rows[place], error=error_line(found))
     else:
-        done.rows[place] = replace(done.rows[place], text=found.text)
+        done.rows[place] = replace(done.rows[place], text=read_pivot(found.text).answer if pivot else found.text)
 
 
 def _write(rows: Sequence[AnswerRow], file: RowFile | None, out: Path | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from visiglot.cli.models import card_languages, recipe_of, tell_loaded, trained_languages
 
@@ -100,18 +100,27 @@ def _endpoint(name: str, options: EndpointOptions) -> Answerer:
 
 def _local(name: str, device: str, dtype: str) -> Answerer:
     from visiglot.evaluate.answers import ModelAnswerer
+    from visiglot.evaluate.dual import DualAnswerer, is_dual, load_dual
+    from visiglot.evaluate.embedding import ContrastiveAnswerer
     from visiglot.models.answer import MAX_BATCH_TOKENS
     from visiglot.models.checkpoint.formats import open_model
     from visiglot.models.device import pick_device
     from visiglot.models.load import AUTO, DTYPES, YAML, load_model
     from visiglot.models.runs import resolve_model
+    from visiglot.train.projections import load_projections
 
     where = resolve_model(name)
     if where.endswith(YAML) or Path(where).is_file() or open_model(where) is not None:
         model, processor = load_model(name, device=device, dtype=dtype)
         tell_loaded(model)
+        projections = load_projections(Path(where), model, processor)
+        if projections is not None:
+            return ContrastiveAnswerer(model, processor, projections, name=name, max_batch_tokens=MAX_BATCH_TOKENS)
         return ModelAnswerer(model, processor, name=name, max_batch_tokens=MAX_BATCH_TOKENS)
+    where_to: dict[str, Any] = {"device": pick_device(device), "dtype": DTYPES.get(dtype, AUTO)}
+    if is_dual(where):
+        return DualAnswerer(*load_dual(where, **where_to), name=name)
     from visiglot.evaluate.stock import StockAnswerer, load_stock
 
-    stock, its_processor = load_stock(where, device=pick_device(device), dtype=DTYPES.get(dtype, AUTO))
+    stock, its_processor = load_stock(where, **where_to)
     return StockAnswerer(stock, its_processor, name=name)

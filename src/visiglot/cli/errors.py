@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from visiglot.errors import Notice, VisiglotError
+from visiglot.errors import Notice, StoppedError, VisiglotError
 
 USER_ERROR = 2
 """Exit code of every error that the user can do something about."""
@@ -27,7 +27,7 @@ def spoken() -> Iterator[None]:
     """Say errors that Visiglot raises on purpose in a paragraph on stderr; bugs keep their traceback.
 
     Raises:
-        typer.Exit: after a VisiglotError (2) or an interruption (130).
+        typer.Exit: after a VisiglotError (2), an interruption (130), or a stop that was asked for (128 and its signal).
     """
     with warnings.catch_warnings():
         show = warnings.showwarning
@@ -45,6 +45,9 @@ def spoken() -> Iterator[None]:
         except typer.BadParameter as error:
             error.message = error.message.removeprefix("Value error, ")  # typer's, of an option that is one of some
             raise
+        except StoppedError as stopped:
+            print(stopped, file=sys.stderr)
+            raise typer.Exit(stopped.status) from stopped
         except VisiglotError as error:
             print(paragraph(error), file=sys.stderr)
             raise typer.Exit(USER_ERROR) from error

@@ -75,6 +75,13 @@ Seed = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+LidModel = Annotated[
+    Path | None,
+    typer.Option(
+        "--lid-model",
+        help="A fastText model that says which language an answer is in. Default: its script, then py3langid.",
+    ),
+]
 Beams = Annotated[
     int, typer.Option("--beams", min=1, help="Beams of the search; 1 is greedy.", rich_help_panel=GENERATION)
 ]

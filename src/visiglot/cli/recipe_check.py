@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from visiglot.cli.recipe_parts import connector_source, locate, part_config
+from visiglot.cli.recipe_parts import adapted, connector_source, locate, part_config, settled, template_of
 from visiglot.errors import ConfigError, VisiglotError, nearest
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def _check_names(recipe: Recipe, findings: Findings) -> None:
     if languages is not None and languages != "all":
         findings.attempt("evaluate.languages", partial(resolve, languages))
     for name in recipe.evaluate.benchmarks:
-        findings.attempt("evaluate.benchmarks", partial(BENCHMARKS.get, name))
+        benchmark = findings.attempt("evaluate.benchmarks", partial(BENCHMARKS.get, name))
+        if benchmark is not None:
+            findings.attempt("evaluate.prompts", partial(benchmark.choose, "prompt set", recipe.evaluate.prompts))
     for key in recipe.cite:
         findings.attempt("cite", partial(bibtex, key))
 
@@ -118,6 +120,7 @@ def _check_model(recipe: Recipe, findings: Findings) -> None:
     """Assemble the model and its stages on the meta device, part by part."""
     import torch
 
+    from visiglot.config.schema import SAME
     from visiglot.models.config import VisiglotConfig
     from visiglot.models.values import config_of
     from visiglot.models.vlm import VisionLanguageModel
@@ -135,22 +138,33 @@ def _check_model(recipe: Recipe, findings: Findings) -> None:
         if isinstance(name, str):
             findings.attempt(f"model.{where}", partial(locate, name))
     start = findings.attempt("model.connector.from", lambda: connector_source(recipe))
+    whole_recipe = settled(recipe) if start is not None else None
+    recipe, same = whole_recipe or recipe, whole_recipe is None and model.connector.type == SAME
+    model = recipe.model
     vision: Any = findings.attempt("model.vision", lambda: part_config(recipe, "vision"))
     llm: Any = findings.attempt("model.language_model", lambda: part_config(recipe, "language_model"))
-    known = {"vision": vision is not None, "connector": True, "language_model": llm is not None}
+    known = {"vision": vision is not None, "connector": not same, "language_model": llm is not None}
     with torch.device("meta"):
-        vision_width = findings.attempt("model.vision", lambda: _vision_width(recipe, vision)) if known["vision"] else 8
-        known["vision"] = known["vision"] and vision_width is not None
+        seen: Any = (
+            findings.attempt("model.vision", lambda: _vision_features(recipe, vision)) if known["vision"] else None
+        )
+        known["vision"] = known["vision"] and seen is not None
+        vision_width = seen.patches.shape[2] if known["vision"] else 8
         if known["language_model"]:
             known["language_model"] = findings.attempt("model.language_model", lambda: _builds_llm(llm)) is not None
         vision = vision if known["vision"] else config_of("", TINY_VISION)
         llm = llm if known["language_model"] else config_of("", TINY_LLM)
         options = model.connector.options
         text_width = llm.get_text_config().hidden_size
-        connector = findings.attempt(
-            "model.connector", lambda: _check_connector(model.connector.type, options, vision_width or 8, text_width)
-        )
-        known["connector"] = connector is not None
+        connector = None
+        if known["connector"]:
+            connector = findings.attempt(
+                "model.connector",
+                lambda: _check_connector(model.connector.type, options, vision_width, text_width),
+            )
+            known["connector"] = connector is not None
+        if connector is not None:
+            findings.attempt("model.connector", lambda: _check_tokens(connector, model.vision.tiles, seen))
         if start is not None and all(known.values()):
             findings.attempt("model.connector", lambda: _check_start(recipe, start, connector))
         described = {"type": model.connector.type if connector else "linear", "options": options if connector else {}}
@@ -158,7 +172,7 @@ def _check_model(recipe: Recipe, findings: Findings) -> None:
             VisiglotConfig(
                 vision_config=vision,
                 text_config=llm,
-                connector={**described, "vision_width": vision_width or 8},
+                connector={**described, "vision_width": vision_width},
                 vision_layer=model.vision.layer if known["vision"] else -1,
             )
         )
@@ -174,8 +188,8 @@ def _check_model(recipe: Recipe, findings: Findings) -> None:
             _check_stage(recipe, stage, whole, known, findings)
 
 
-def _vision_width(recipe: Recipe, config: Any) -> int:
-    """Dv of the encoder. Raises ConfigError and ModelError."""
+def _vision_features(recipe: Recipe, config: Any) -> Any:
+    """What the encoder says of a picture, without numbers. Raises ConfigError and ModelError."""
     from visiglot.models.values import from_values
     from visiglot.models.vision import VisionEncoder, image_size_of, measure
 
@@ -184,8 +198,15 @@ def _vision_width(recipe: Recipe, config: Any) -> int:
     if size is None and section.from_ is None:
         raise ConfigError("model.vision", ["image_size: is missing; this encoder takes pictures of any size"])
     with from_values("model.vision.config"):
-        encoder = VisionEncoder(config, section.layer)
-        return int(measure(encoder, size or 224).patches.shape[2])
+        return measure(VisionEncoder(config, section.layer, tiles=section.tiles), size or 224)
+
+
+def _check_tokens(connector: Any, tiles: int, features: Any) -> int | None:
+    """Image tokens of a picture; None when the encoder isn't known. Raises ModelError."""
+    from visiglot.models.connectors import count_tokens, refuse_tiles
+
+    refuse_tiles(connector, tiles)
+    return None if features is None else count_tokens(connector, features)
 
 
 def _builds_llm(config: Any) -> bool:
@@ -256,7 +277,7 @@ def targets_of(recipe: Recipe) -> list[str]:
     """
     from visiglot.export.targets import ANY, TARGETS
 
-    config = _whole_config(recipe)
+    config = whole_config(recipe)
     if config is None:
         return [f"export: {ANY}; the others are only known once the configs of its parts are on this machine"]
     obstacles = {name: target.obstacles(config) for name, target in TARGETS.items()}
@@ -264,21 +285,21 @@ def targets_of(recipe: Recipe) -> list[str]:
     return [f"export: {fits}", *(f"not {name}: {found[0]}" for name, found in obstacles.items() if found)]
 
 
-def _whole_config(recipe: Recipe) -> VisiglotConfig | None:
-    """The config of the model that a recipe makes; None where a part's isn't at hand."""
+def whole_config(recipe: Recipe) -> VisiglotConfig | None:
+    """The config of the model that a recipe makes; None where a part's isn't at hand. The recipe has no problems."""
     import torch
 
     from visiglot.models.config import VisiglotConfig
-    from visiglot.models.connectors import CONNECTORS
+    from visiglot.models.connectors import CONNECTORS, count_tokens
     from visiglot.models.families import family
     from visiglot.models.vision import VisionEncoder, image_size_of, measure
 
-    model = recipe.model
-    vision, llm = part_config(recipe, "vision"), part_config(recipe, "language_model")
-    if vision is None or llm is None:
+    vision, llm, whole = part_config(recipe, "vision"), part_config(recipe, "language_model"), settled(recipe)
+    if vision is None or llm is None or whole is None:
         return None
+    model = whole.model
     with torch.device("meta"):
-        encoder = VisionEncoder(vision, model.vision.layer)
+        encoder = VisionEncoder(vision, model.vision.layer, tiles=model.vision.tiles)
         features = measure(encoder, model.vision.image_size or image_size_of(vision) or 224)
         width, text = features.patches.shape[2], llm.get_text_config()
         connector = CONNECTORS.get(model.connector.type)(width, text.hidden_size, **model.connector.options)
@@ -292,9 +313,11 @@ def _whole_config(recipe: Recipe) -> VisiglotConfig | None:
             "words": model.connector.words,
         },
         vision_layer=model.vision.layer,
-        tokens_per_image=connector.num_tokens(features.patches.shape[1], features.grid),
+        vision_tiles=model.vision.tiles,
+        tokens_per_image=count_tokens(connector, features),
         image_token_id=text.vocab_size,
-        template=model.prompt.template or family(llm.model_type).template,
+        lora=adapted(recipe),
+        template=template_of(recipe) or family(llm.model_type).template,
     )
 
 
@@ -305,6 +328,7 @@ def _check_stage(
     recipe: Recipe, stage: StageSection, model: VisionLanguageModel, known: dict[str, bool], findings: Findings
 ) -> None:
     from visiglot.models.parts import bypass_problems
+    from visiglot.train.caching import reading_problems
 
     where = f"stages.{stage.name}"
     findings.attempt(where, lambda: _check_objective(recipe, stage, model))
@@ -324,6 +348,7 @@ def _check_stage(
         and any(path.partition(".")[0] == "vision" and part.train == "full" for path, part in stage.parts.items())
     ):
         findings.lines.append(f"{where}.cache_views: is {stage.cache_views}, but vision trains in this stage")
+    findings.lines += reading_problems(model.connector, stage) if known["connector"] else []
     uses_lora = any(part.train == "lora" for part in stage.parts.values())
     if uses_lora and known["language_model"] and stage.lora.targets != "all-linear":
         modules = {name.rpartition(".")[2] for name, _ in model.language_model.named_modules()}

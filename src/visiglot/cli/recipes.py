@@ -60,12 +60,14 @@ def check(
 ) -> None:
     """Read recipes, and list their parts, stages, export targets and all their problems (exit code 2 if there are any).
 
-    Parts, options, languages and names are checked as training would, without weights and without data: the model is
-    put together on a device that allocates nothing. What would come from the hub isn't fetched. Sources that have to be
-    translated before training are named, and are no problem.
+    Parts, options, languages and names are checked as training would, without weights: the model is put together on a
+    device that allocates nothing, and what would come from the hub isn't fetched. Of one recipe it is also said how
+    many parameters each stage trains, how many examples it draws in which language, and an estimate of the memory that
+    one GPU needs. Sources that have to be translated before training are named, and are no problem.
     """
     from visiglot.cli.console import quiet_libraries
     from visiglot.cli.recipe_check import obstacles_of, problems_of, targets_of
+    from visiglot.cli.recipe_summary import summary_of
     from visiglot.config import load_recipe, recipe_names
     from visiglot.errors import VisiglotError
 
@@ -81,7 +83,11 @@ def check(
         problems = problems_of(recipe)
         bad += bool(problems)
         typer.echo(f"{each}: {'fine' if not problems else f'{len(problems)} problem(s)'}")
-        for line in [*describe_parts_of(recipe), *([] if problems else [*targets_of(recipe), *obstacles_of(recipe)])]:
+        lines = describe_parts_of(recipe)
+        if not problems:
+            lines += [*targets_of(recipe), *obstacles_of(recipe)]
+            lines += summary_of(recipe) if name is not None else []
+        for line in lines:
             typer.echo(f"  {line}")
         for problem in problems:
             typer.echo(f"  problem: {problem}", err=True)

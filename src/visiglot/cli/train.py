@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 RUN_FILES = ("recipe.yaml", "log.jsonl", "ledger.jsonl")
+RUN_FOLDERS = ("checkpoints", "tensorboard")
 RUN_LOCK = "run.lock"
 
 
@@ -68,6 +69,13 @@ def train(
             "run's ledger, up to the share train.max_bad; the same as train.on_bad=... Default: the recipe's.",
         ),
     ] = None,
+    only_features: Annotated[
+        bool,
+        typer.Option(
+            "--only-features",
+            help="Fill the feature caches of stages with cache_views, and train nothing. Processes share the work.",
+        ),
+    ] = False,
     dry_run: DryRun = False,
     device: Device = "auto",
     dtype: Annotated[
@@ -85,8 +93,13 @@ def train(
     A run that was stopped goes on from its last checkpoint; one that is finished is left as it is. A run of another
     recipe in the same place is never touched without --fresh, which deletes it once the new one is known to start. With
     --no-resume a run that is there is an error.
+
+    Several processes train together when torchrun, accelerate launch or srun starts them.
     """
     from visiglot.config import cache_dir, load_recipe
+    from visiglot.train.launch import detect_launch
+
+    main = detect_launch().rank == 0
 
     changes = list(overrides or [])
     if seed is not None:
@@ -101,6 +114,11 @@ def train(
         _rehearse(resolved, folder, device)
         return
     quiet_libraries()
+    if only_features:
+        from visiglot.train.filling import fill_caches
+
+        fill_caches(resolved, device=device)
+        return
     from visiglot.data.pictured import open_sources
     from visiglot.data.progress import telling
     from visiglot.train.loop import fit
@@ -112,13 +130,24 @@ def train(
     if fresh and (folder / RUN_LOCK).is_file():
         from visiglot.train.track import Tracker
 
-        say("rehearsing: the run that is there is deleted only once the new one is known to start")
+        if main:
+            say("rehearsing: the run that is there is deleted only once the new one is known to start")
         aside = folder.with_name(f".{folder.name}.fresh")
         fit(resolved, out=aside, resume=False, device=device, dry_run=True, report=Tracker())
-        _delete_run(folder)
+        if main:
+            _delete_run(folder)
+        _wait_for_all()
     fit(resolved, out=folder, resume=resume and not fresh, device=device)
+    if not main:
+        return
     typer.echo(str(folder))
     say(f"Next: visiglot evaluate {resolved.name if out is None else folder}")
+
+
+def _wait_for_all() -> None:
+    from accelerate import PartialState
+
+    PartialState().wait_for_everyone()
 
 
 def _rehearse(recipe: Recipe, folder: Path, device: str) -> None:
@@ -129,9 +158,11 @@ def _rehearse(recipe: Recipe, folder: Path, device: str) -> None:
     """
     from visiglot.cli.datasets.plan import print_plan
     from visiglot.cli.recipe_check import problems_of
+    from visiglot.cli.recipe_summary import memory_by_part
     from visiglot.cli.recipes import describe_parts_of, hub_ids
     from visiglot.data.licences import permitted
     from visiglot.data.opening import refuse_untranslated
+    from visiglot.train.launch import detect_launch
 
     quiet_libraries()
     if problems := problems_of(recipe):
@@ -142,6 +173,8 @@ def _rehearse(recipe: Recipe, folder: Path, device: str) -> None:
     print_plan(recipe)
     for stage in recipe.stages:
         refuse_untranslated(permitted(stage.data or recipe.data))
+    for line in memory_by_part(recipe, detect_launch().processes):
+        typer.echo(line)
     remote = hub_ids(recipe)
     if remote:
         typer.echo(f"Not built in a dry run, since they'd be fetched from the hub: {', '.join(remote)}")
@@ -176,10 +209,11 @@ def _delete_run(folder: Path) -> None:
 
     with owned(folder):
         try:
-            if (folder / "checkpoints").is_dir():
-                shutil.rmtree(folder / "checkpoints")
-            for name in RUN_FILES:
-                (folder / name).unlink(missing_ok=True)
+            for name in RUN_FOLDERS:
+                if (folder / name).is_dir():
+                    shutil.rmtree(folder / name)
+            for path in (*(folder / name for name in RUN_FILES), *folder.glob("failed-*")):
+                path.unlink(missing_ok=True)
         except OSError as error:
             raise DataError(
                 f"{folder} can't be emptied: {error.strerror or error}", hint="Name another --out."

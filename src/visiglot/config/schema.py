@@ -21,6 +21,8 @@ class Section(BaseModel):
 # --- model -----------------------------------------------------------------------------------------------------------
 
 
+SAME = "same"
+"""In place of a connector's type: that of the model which it comes from."""
 WEIGHTS_FILES = (".safetensors", ".bin", ".ckpt", ".pt", ".pth")
 """How the names of single files of weights end: such a file has no config, which is given beside it."""
 
@@ -53,6 +55,12 @@ class VisionSection(PartSource):
     image_size: int | None = Field(None, ge=8, description="side in pixels; default: the encoder's own")
     image_mean: tuple[float, float, float] | None = None
     image_std: tuple[float, float, float] | None = None
+    tiles: int = Field(
+        1,
+        ge=1,
+        description="m: see a picture as an overview and in m x m tiles, each of image_size; for connectors that read "
+        "tiles",
+    )
     pad: bool = Field(
         False,
         description="pad pictures to squares with the mean colour first, as LLaVA-1.5 does; else as the encoder has it",
@@ -62,7 +70,11 @@ class VisionSection(PartSource):
 class ConnectorSection(Section):
     """The connector between the encoder's features and the LLM's embeddings."""
 
-    type: str = Field("qformer", description="a name in the table of connectors")
+    type: str = Field(
+        "qformer",
+        description="a name in the table of connectors; `same`: that of `from`, with its options, its `words`, and the "
+        "encoder's layer and tiles that it reads",
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="keyword arguments of that connector")
     from_: str | None = Field(None, alias="from", description="a run, a run or model folder, or a hub id")
     fresh: tuple[str, ...] = Field((), description="paths below the connector that start anew despite `from`")
@@ -76,6 +88,12 @@ class ConnectorSection(Section):
     model_config = ConfigDict(
         extra="forbid", frozen=True, protected_namespaces=(), populate_by_name=True, validate_default=True
     )
+
+    @model_validator(mode="after")
+    def _is_the_same_as_something(self) -> ConnectorSection:
+        if self.type == SAME and (self.from_ is None or self.options or self.words is not None):
+            raise ValueError("type `same` needs `from`, whose options and `words` it has")
+        return self
 
 
 class TokenizerSection(Section):
@@ -100,6 +118,14 @@ class LanguageModelSection(PartSource):
     adapter: str | None = Field(
         None, description="folder, hub id or file of low-rank layers that were saved apart from the language model"
     )
+    merge: bool = Field(
+        False,
+        description="add the low-rank layers that come with it into its weights, so that stages can give it new ones; "
+        "default: stages train on those",
+    )
+    quantize: Literal["int8", "nf4", "llm-int8"] | None = Field(
+        None, description="keep its linear layers in fewer bits while low-rank layers above them, or other parts, train"
+    )
 
 
 class PromptSection(Section):
@@ -114,15 +140,36 @@ class PromptSection(Section):
     caption: str | None = Field(
         None, description="what `caption` asks, with {language}; default: what the built-in recipes train"
     )
+    pivot: bool = Field(
+        False,
+        description="answers begin with the question in English and ||, as those of task ep-vqa do: what stands behind "
+        "is the answer that is shown and scored",
+    )
 
 
 class ModelSection(Section):
-    """The three parts and how they are asked."""
+    """The three parts and how they are asked.
+
+    `from` beside them stands for a `from` in each that has neither `from` nor `config`, and for the connector's type.
+    """
 
     vision: VisionSection
     connector: ConnectorSection = ConnectorSection()
     language_model: LanguageModelSection
     prompt: PromptSection = PromptSection()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_of_one_model(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or "from" not in values:
+            return values
+        values = dict(values)
+        name = values.pop("from")
+        for part in ("vision", "connector", "language_model"):
+            own = values.get(part) or {}
+            if isinstance(own, dict) and not own.keys() & {"from", "config"}:
+                values[part] = {"from": name, **({"type": SAME} if part == "connector" else {}), **own}
+        return values
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -229,13 +276,28 @@ class BatchSection(Section):
     """How many examples a step has and how they are cut up."""
 
     rows: int = Field(128, ge=1, description="examples in one optimiser step, over all processes")
-    accumulate: int = Field(1, ge=1, description="forward passes that make up one step")
+    accumulate: int = Field(1, ge=1, description="forward passes of each process that make up one step")
+    tokens: int | None = Field(
+        None,
+        ge=8,
+        description="most tokens of a forward pass, padding included: a step is cut into as many as that takes; "
+        "default: into `accumulate`",
+    )
     group_by_length: bool = True
+    balance_languages: bool = Field(
+        False,
+        description="give each step its share of each language, where lengths go by language and grouping would part "
+        "them; a little more padding",
+    )
 
     @model_validator(mode="after")
     def _divides(self) -> BatchSection:
         if self.rows % self.accumulate:
             raise ValueError(f"rows ({self.rows}) must be a multiple of accumulate ({self.accumulate})")
+        if self.tokens is not None and self.accumulate > 1:
+            raise ValueError(f"has tokens ({self.tokens}) and accumulate ({self.accumulate}); keep one")
+        if self.balance_languages and not self.group_by_length:
+            raise ValueError("balance_languages is for group_by_length; without, each step has its share anyway")
         return self
 
 
@@ -297,6 +359,11 @@ class StageSection(Section):
     data: DataSection | None = Field(None, description="default: the recipe's")
     augment: bool = Field(False, description="draw pictures anew each time (crop, shift, colour); bypasses the cache")
     cache_views: int = Field(0, ge=0, description="0: no feature cache; n: n cached views of each picture")
+    cache_read: bool = Field(
+        False,
+        description="keep what a frozen Q-Former makes of each view instead of its patches, which are larger; it then "
+        "runs without dropout",
+    )
     augmentation: AugmentationSection = Field(AugmentationSection(), description="of views, drawn anew or cached")
     validate_every: int | None = Field(
         None,
@@ -307,6 +374,8 @@ class StageSection(Section):
 
     @model_validator(mode="after")
     def _views_are_drawn(self) -> StageSection:
+        if self.cache_read and (self.augment or not self.cache_views):
+            raise ValueError("has `cache_read`, but keeps nothing: set cache_views, and leave augment off")
         if self.augmentation != AugmentationSection() and not self.augment and self.cache_views < 2:
             raise ValueError("has an `augmentation`, but draws no views: set augment, or cache_views to 2 or more")
         if self.augmentation.flip and not self.augment:
@@ -323,6 +392,10 @@ class StageSection(Section):
         return self
 
 
+HALF = ("fp16", "float16", "half")
+"""Names of the number format that no stage may have."""
+
+
 class TrainSection(Section):
     """What holds for all stages: randomness, number format, logging, checkpoints, memory."""
 
@@ -330,7 +403,11 @@ class TrainSection(Section):
     precision: Literal["fp32", "bf16", "auto"] = Field("auto", description="auto: bf16 where the machine has it")
     log_every: int = Field(10, ge=1)
     save_every: int = Field(200, ge=1, description="steps between checkpoints")
-    keep: int = Field(2, ge=1, description="newest checkpoints kept in each run")
+    keep: int = Field(3, ge=1, description="newest checkpoints kept in each run, beside the best by the held-out loss")
+    save_frozen: bool = Field(
+        True, description="false: checkpoints name what is frozen throughout by where it is from, and don't hold it"
+    )
+    track: tuple[str, ...] = Field((), description="boards that show the log too: tensorboard, wandb")
     on_bad: OnBad = Field(
         "error", description="what a row or a picture that can't be read does: stop the run, or be left out and counted"
     )
@@ -343,6 +420,19 @@ class TrainSection(Section):
     )
     min_supervised: float = Field(0.01, ge=0, le=1, description="smallest share of supervised tokens at the start")
     head_chunk: int = Field(1024, ge=1, description="target positions whose logits exist at one time")
+    sharding: Literal["ddp", "fsdp2"] = Field(
+        "ddp", description="several processes: ddp, a copy of the model each; fsdp2, a piece of each tensor"
+    )
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _is_no_fp16(cls, value: Any) -> Any:
+        if value in HALF:
+            raise ValueError(
+                f"{value} is not offered: activations of T5's family (mT5, mT0) leave its range and become NaN; use "
+                "bf16, which has the range of fp32"
+            )
+        return value
 
 
 class EvaluateSection(Section):
@@ -350,6 +440,9 @@ class EvaluateSection(Section):
 
     benchmarks: tuple[str, ...] = Field((), description="names in the table of benchmarks")
     languages: str | tuple[str, ...] | None = Field(None, description="default: those of the benchmark")
+    prompts: str | None = Field(
+        None, description="prompt set, of those benchmarks that have it; default: each benchmark's first"
+    )
     max_new_tokens: int | None = Field(None, ge=1, description="longest answer, in tokens; default: the benchmark's")
     beams: int | None = Field(None, ge=1, description="width of beam search, 1 is greedy; default: the benchmark's")
 

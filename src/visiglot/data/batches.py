@@ -8,7 +8,7 @@ resumed asks for the next one.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -34,6 +34,8 @@ class Batches:
         spec: what rendering needs to know of the model.
         rows: examples in one step, over all processes.
         group_by_length: sort windows by length; otherwise steps follow the mixture's order.
+        balance_languages: give each step of a window its share of each language. Steps are then similar in how long
+            their rows are for their language, and a language of long words stands in short steps too.
         seed: of the noise and of the order of a window's steps.
         ledger: where examples that are left out are counted. A step then has fewer rows; the window shares the loss
             among its steps. None: a too long example is an error.
@@ -48,6 +50,7 @@ class Batches:
         *,
         rows: int,
         group_by_length: bool,
+        balance_languages: bool = False,
         seed: int,
         ledger: Ledger | None,
         skip_bad: bool = False,
@@ -62,6 +65,7 @@ class Batches:
         self.skip_bad = skip_bad
         self.says_side = says_side
         self.window = WINDOW if group_by_length else 1
+        self.balance_languages = balance_languages
         self._number = -1
         self._steps: list[list[Sample]] = []
         self._counted: set[int] = set()
@@ -98,8 +102,12 @@ class Batches:
             return [samples]
         random = np.random.default_rng([self.seed, number])
         lengths = np.array([len(s.ids) + (len(s.labels) if self.spec.layout == "seq2seq" else 0) for s in samples])
-        order = np.argsort(lengths * (1 + JITTER * random.random(len(lengths))), kind="stable")
-        cut = np.array_split(order, steps)
+        lengths = lengths * (1 + JITTER * random.random(len(lengths)))
+        if self.balance_languages:
+            order = np.lexsort((lengths, ranks_within(lengths, [sample.language for sample in samples])))
+            cut = [part[np.argsort(lengths[part], kind="stable")] for part in np.array_split(order, steps)]
+        else:
+            cut = np.array_split(np.argsort(lengths, kind="stable"), steps)
         return [[samples[i] for i in cut[k]] for k in random.permutation(steps)]
 
     def _render(self, number: int, start: int, stop: int) -> list[Sample]:
@@ -124,6 +132,15 @@ class Batches:
         return dataclasses.replace(found[1], says_side=self.says_side(found[0]))
 
 
+def ranks_within(lengths: np.ndarray, languages: Sequence[str]) -> np.ndarray:
+    """The share of the rows of its language that each row is longer than, from 0 to 1."""
+    ranks = np.empty(len(lengths))
+    for language in dict.fromkeys(languages):
+        rows = np.flatnonzero([one == language for one in languages])
+        ranks[rows[np.argsort(lengths[rows], kind="stable")]] = (np.arange(len(rows)) + 0.5) / len(rows)
+    return ranks
+
+
 def read_sample(mixture: Mixture, source: int, index: int, spec: PromptSpec) -> tuple[Example, Sample] | Unusable:
     """Example `index` of source `source`, as it is and rendered; or why it can't be."""
     try:
@@ -131,7 +148,10 @@ def read_sample(mixture: Mixture, source: int, index: int, spec: PromptSpec) -> 
     except DataError as error:
         return Unusable(f"{mixture.names[source]}/{index}", BAD_ROW, error)
     try:
-        return example, render(example, spec)
+        sample = render(example, spec)
+        if example.twin is not None:
+            sample = dataclasses.replace(sample, twin=render(placed(example.twin, spec.placing), spec))
+        return example, sample
     except TooLongError as error:
         return Unusable(example.id, TOO_LONG, error)
     except PromptError as error:

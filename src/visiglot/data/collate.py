@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -25,17 +26,19 @@ def collate(
     padding_side: Side = "right",
     pixels: Callable[[Sequence[ImageRef]], Tensor] | None = None,
     features: Callable[[Sequence[ImageRef]], VisionFeatures] | None = None,
+    unseen: ImageRef | None = None,
 ) -> Batch:
     """Pad rows to the longest, and look each picture up once however many rows show it.
 
     Args:
         samples: R rendered examples, at least one. Rows rendered for completion have no labels: causal rows get IGNORE
-            everywhere, seq2seq rows get none (T = 0).
+            everywhere, seq2seq rows get none (T = 0). A twin that is to be a row follows its sample.
         spec: that they were rendered with.
         padding_side: of the prompts, and of causal labels, which stay aligned with them; seq2seq labels are always
             padded on the right.
         pixels: the pictures' pixel values [I, 3, H, W].
         features: the pictures' cached features; exactly one of the two is given when there are pictures.
+        unseen: a picture that goes with rows that show none, and stands in no slot.
 
     Raises:
         ImageError: a picture can't be read.
@@ -44,13 +47,21 @@ def collate(
     length = max(len(sample.ids) for sample in samples)
     ids = [_pad(sample.ids, length, spec.pad_id, padding_side) for sample in samples]
     mask = [_pad([1] * len(sample.ids), length, 0, padding_side) for sample in samples]
+    targets: list[list[int]] | None = None
+    said = [sample.labels for sample in samples]
+    side = padding_side
     if spec.layout == "causal":
-        labels = [_pad(sample.labels or [IGNORE] * len(sample.ids), length, IGNORE, padding_side) for sample in samples]
+        said = [labels or (IGNORE,) * len(sample.ids) for sample, labels in zip(samples, said)]
     else:
-        targets = max(len(sample.labels) for sample in samples)
-        labels = [_pad(sample.labels, targets, IGNORE, "right") for sample in samples]
+        side = "right"
+    longest = max(map(len, said))
+    labels = [_pad(one, longest, IGNORE, side) for one in said]
+    if any(sample.targets for sample in samples):
+        targets = [_pad(sample.targets or one, longest, IGNORE, side) for sample, one in zip(samples, said)]
     prompts = [_pad(_prompt_mask(sample, spec.image_token_id), length, False, padding_side) for sample in samples]
     pictures, slot_image, slot_row = _slots(samples)
+    if not pictures and unseen is not None:
+        pictures = [unseen]
     pixel_values, found = _look_up(pictures, pixels, features)
     return Batch(
         input_ids=torch.tensor(ids, dtype=torch.long),
@@ -64,6 +75,8 @@ def collate(
         pixel_values=pixel_values,
         features=found,
         prompt_mask=torch.tensor(prompts, dtype=torch.bool),
+        targets=None if targets is None else torch.tensor(targets, dtype=torch.long),
+        twins=tuple((row, row + 1) for row, pair in enumerate(pairwise(samples)) if pair[0].twin is pair[1]),
     )
 
 
@@ -76,7 +89,7 @@ def to_device(batch: Batch, device: torch.device) -> Batch:
     }
     features = batch.features
     if features is not None:
-        features = VisionFeatures(features.patches.to(device), features.pooled.to(device), features.grid)
+        features = features.like(features.patches.to(device), features.pooled.to(device))
     return dataclasses.replace(batch, **moved, features=features)
 
 

@@ -48,7 +48,7 @@ ENGINES = {
 
 _ENGINES = {alias: text for name, text in ENGINES.items() for alias in (name.lower(), name.lower().partition("/")[2])}
 
-BUILT_IN = {"nano": "Unicode-3.0 AND MIT AND CC-BY-4.0 AND CC-BY-SA-4.0"}
+BUILT_IN = dict.fromkeys(("nano", "lettered"), "Unicode-3.0 AND MIT AND CC-BY-4.0 AND CC-BY-SA-4.0")
 """Licences of sources that are no adapter to a file format."""
 
 BY_ROW = ("parquet",)

@@ -12,6 +12,8 @@ from visiglot.data.source import LeavesOut, Source, build_source, option_problem
 from visiglot.errors import ConfigError, LanguageError, UnknownNameError
 from visiglot.languages import ENGLISH, resolve
 
+ELSEWHERE = "the task's answer is in a language that isn't asked for"
+
 
 @runtime_checkable
 class ByRow(Protocol):
@@ -51,7 +53,7 @@ def open_section(section: SourceSection, data: DataSection, languages: Sequence[
         ConfigError: an option is wrong.
         DataError: its files can't be used, or none of its rows may be.
     """
-    return with_task(open_raw(section, data, languages, seed), section, seed)
+    return with_task(open_raw(section, data, languages, seed), section, languages, seed)
 
 
 def open_raw(section: SourceSection, data: DataSection, languages: Sequence[str], seed: int) -> Source:
@@ -65,13 +67,22 @@ def open_raw(section: SourceSection, data: DataSection, languages: Sequence[str]
     return source
 
 
-def with_task(source: Source, section: SourceSection, seed: int) -> Source:
-    """The source with the task that its section names, if any. Raises UnknownNameError and ConfigError."""
+def with_task(source: Source, section: SourceSection, languages: Sequence[str], seed: int) -> Source:
+    """The source with the task that its section names, if any. Raises UnknownNameError and ConfigError.
+
+    Args:
+        languages: FLORES-200 codes; examples whose answer is in another one, as those of bvqa in English may be, are
+            never drawn, and count as left out.
+    """
     if section.task is None:
         return source
     from visiglot.data.tasks import tasked
 
-    return tasked(source, section.task, section.task_options, seed)
+    found = tasked(source, section.task, section.task_options, seed)
+    elsewhere = sum(len(indices) for code, indices in found.by_language.items() if code not in languages)
+    if elsewhere:
+        found.left_out[ELSEWHERE] = elsewhere
+    return found
 
 
 def rows_left_out(source: Source) -> Mapping[str, int]:

@@ -171,6 +171,10 @@ class ParquetSource:
         """The file that it is read from."""
         return (self.path,)
 
+    def ids(self) -> Sequence[str]:
+        """Of each row."""
+        return [str(id) for id in self._file.read(columns=["id"]).column("id").to_pylist()]
+
     def permitting(self, objection: Callable[[str | None, str | None], str | None]) -> ParquetSource:
         """This source, with only those rows in `by_language` that nothing is said against.
 
@@ -330,6 +334,12 @@ def build_parquet(
 
 
 def _row(example: Example, root: Path) -> dict[str, Any]:
+    """The columns of an example. Raises DataError: it holds something that has no column."""
+    if any(message.unlearned for message in example.messages):
+        raise DataError(
+            f"example {example.id}: part of its answer isn't to be learned, which a file of examples can't say",
+            hint="Write the source without the task, and give the task where it is trained on.",
+        )
     provenance = example.provenance
     return {
         "id": example.id,

@@ -100,7 +100,7 @@ def _plan_source(section: SourceSection, data: DataSection, seed: int) -> Source
     waits = awaits_translation(section, data)
     try:
         raw = open_raw(section, data, tuple(dict.fromkeys([ENGLISH, *codes])) if waits else codes, seed)
-        source = with_task(raw, section, seed)
+        source = with_task(raw, section, [ENGLISH, *codes] if waits else codes, seed)
     except DataError:
         if section.examples is None or not missing_files(section):
             raise

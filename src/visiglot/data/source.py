@@ -48,6 +48,14 @@ class ByFact(Protocol):
 
 
 @runtime_checkable
+class HasIds(Protocol):
+    """A source that can say all ids without making its examples."""
+
+    def ids(self) -> Sequence[str]:
+        """Of each example, by its number."""
+
+
+@runtime_checkable
 class FromFiles(Protocol):
     """A source that is read from files."""
 
@@ -66,7 +74,13 @@ class LeavesOut(Protocol):
 
 
 SOURCES: Registry[Callable[..., Source]] = Registry(
-    "source", modules=("visiglot.data.parquet_source", "visiglot.data.nano.tasks", "visiglot.data.sources")
+    "source",
+    modules=(
+        "visiglot.data.parquet_source",
+        "visiglot.data.nano.tasks",
+        "visiglot.data.nano.lettered",
+        "visiglot.data.sources",
+    ),
 )
 """name -> factory(languages=..., seed=..., **options) -> Source. Options are checked against its annotations."""
 

@@ -68,6 +68,9 @@ class Answering:
         max_batch_tokens: budget of what is decoded together. A larger prompt is decoded alone.
         opened: pictures that are in memory, by the name of their reference; all others are read.
 
+    Attributes:
+        pivot: whether the model's answers begin with the question in English, see `visiglot.data.tasks.pivot`.
+
     Raises:
         ModelError: the model is in training mode.
     """
@@ -88,6 +91,7 @@ class Answering:
         self._model = model
         self._processor = processor
         self._spec = processor.spec()
+        self.pivot = bool(model.config.pivot)
         self._max_batch_tokens = max_batch_tokens
         self._opened = opened or {}
         self._features = FeatureStore(feature_bytes)
@@ -284,7 +288,7 @@ def encode_pictures(model: Any, pixels: Mapping[str, Tensor]) -> dict[str, Visio
     found = {}
     for index, key in enumerate(pixels):
         one = slice(index, index + 1)
-        found[key] = VisionFeatures(features.patches[one].clone(), features.pooled[one].clone(), features.grid)
+        found[key] = features.like(features.patches[one].clone(), features.pooled[one].clone())
     return found
 
 
@@ -319,4 +323,4 @@ def join_features(features: Sequence[VisionFeatures]) -> VisionFeatures:
     if len(features) == 1:
         return features[0]
     patches, pooled = [f.patches for f in features], [f.pooled for f in features]
-    return VisionFeatures(torch.cat(patches), torch.cat(pooled), features[0].grid)
+    return features[0].like(torch.cat(patches), torch.cat(pooled))

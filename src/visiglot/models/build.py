@@ -22,10 +22,10 @@ from visiglot.models.checkpoint.stock import load_config, load_stock, load_token
 from visiglot.models.checkpoint.tensors import fill, part_of
 from visiglot.models.checkpoint.weights import is_weights_file
 from visiglot.models.config import PARTS, VisiglotConfig
-from visiglot.models.connectors import CONNECTORS
-from visiglot.models.connectors.start import load_connector, match_scale
+from visiglot.models.connectors import CONNECTORS, count_tokens
+from visiglot.models.connectors.start import load_connector, match_scale, settled
 from visiglot.models.families import family
-from visiglot.models.lora import inject_lora
+from visiglot.models.lora import inject_lora, merge_layers
 from visiglot.models.parts import count
 from visiglot.models.processor import IMAGE_TOKEN, VisiglotProcessor
 from visiglot.models.runs import resolve_model
@@ -59,7 +59,7 @@ def build_model(
 
     Args:
         section: the recipe's `model`.
-        languages: FLORES-200 codes for the model's card.
+        languages: FLORES-200 codes for the model's card, beside those of a model that all parts come from.
         seed: of every freshly initialised weight; the global generator is left as it was.
         texts: gives the texts to train a tokenizer on, when the section asks for one.
         dtypes: of the weights of each part ("vision", "connector", "language_model"), where it isn't float32.
@@ -67,16 +67,18 @@ def build_model(
     Raises:
         ConfigError, ModelError, CheckpointError: a part can't be built or loaded.
     """
+    section = settled(section)
     report: list[str] = []
     formats = {part: (dtypes or {}).get(part, torch.float32) for part in PARTS}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         vision, image_processor = _vision(section, formats["vision"], report)
         llm, tokenizer, lora = _language_model(section, texts, formats["language_model"], report)
+        vision.tiles = section.vision.tiles
         size = _image_size(section, vision, image_processor)
-        image_processor = _image_processor(section, image_processor, size)
+        image_processor = _image_processor(section, image_processor, size * vision.tiles)
         features = measure(vision, size)
-        vision_width, num_patches = features.patches.shape[2], features.patches.shape[1]
+        vision_width = features.patches.shape[2]
         text_config = llm.config.get_text_config()
         described = {
             "type": section.connector.type,
@@ -94,7 +96,7 @@ def build_model(
         else:
             report.append(f"connector: {section.connector.type}, new, {_size(connector)}")
         connector.to(formats["connector"])
-    tokens = connector.num_tokens(num_patches, features.grid)
+    tokens = count_tokens(connector, features)
     if tokens < 1:
         raise ConfigError("model.connector", [f"options: make {tokens} tokens of a picture; it needs at least one"])
     image_token_id = _image_token_id(tokenizer, text_config.vocab_size)
@@ -104,13 +106,15 @@ def build_model(
         text_config=llm.config,
         connector=described,
         vision_layer=section.vision.layer,
+        vision_tiles=vision.tiles,
         tokens_per_image=tokens,
         image_token_id=image_token_id,
         lora=lora,
-        languages=list(languages),
+        languages=list(dict.fromkeys([*_languages_there(section), *languages])),
         template=asked.template,
         max_length=section.prompt.max_length,
         caption_prompt=section.prompt.caption,
+        pivot=section.prompt.pivot,
         image_first=section.prompt.image_first,
         image_gap=_gap(section.prompt, asked.gap) if section.prompt.image_first else "",
     )
@@ -132,7 +136,10 @@ def build_model(
         bos_after_images=section.prompt.image_first and family(llm.config.model_type).bos,
     )
     model.processor = processor
-    report.append(f"{tokens} image tokens a picture of {size} px ({num_patches} patches)")
+    seen = f"{features.num_patches} patches"
+    if vision.tiles > 1:
+        seen = f"{seen} of an overview, and of each of {vision.tiles} x {vision.tiles} tiles"
+    report.append(f"{tokens} image tokens a picture of {size} px ({seen})")
     return Built(model, processor, report)
 
 
@@ -181,15 +188,24 @@ class _Asked(NamedTuple):
 
 
 def _asked(section: ModelSection, llm: Any) -> _Asked:
-    """As the recipe says; else as the model of another format that the LLM comes from is asked, or as its family is."""
+    """As the recipe says; else as the whole model that the LLM comes from is asked, or as its family is."""
     source, wanted = section.language_model, section.prompt.template
     if source.from_ is not None and source.tokenizer is None:
         opened = open_model(resolve_model(source.from_))
-        if opened is not None and opened.kind != "visiglot":
+        if opened is not None:
             theirs = opened.processor()
             if wanted in (None, theirs.template):
                 return _Asked(theirs.template, theirs.whole_turns, opened.config.image_gap)
     return _Asked(wanted or family(llm.config.model_type).template)
+
+
+def _languages_there(section: ModelSection) -> Sequence[str]:
+    """Those on the card of the one model that all parts come from: training goes on in some of them, and ends none."""
+    name = section.language_model.from_
+    if name is None or {section.vision.from_, section.connector.from_} != {name}:
+        return ()
+    opened = open_model(resolve_model(name))
+    return () if opened is None else opened.config.languages or ()
 
 
 def _gap(section: PromptSection, usual: str) -> str:
@@ -246,6 +262,10 @@ def _language_model(
             raise ConfigError("model.language_model", [f"adapter: {source.from_} has low-rank layers already"])
         lora, line = load_adapter(llm, resolve_model(source.adapter))
         report.append(line)
+    if source.merge and lora is not None:
+        merge_layers(llm)
+        report.append(f"language_model: its low-rank layers (rank {lora['rank']}) were merged into it")
+        lora = None
     return llm, tokenizer, lora
 
 
@@ -288,19 +308,22 @@ def _image_size(section: ModelSection, vision: VisionEncoder, image_processor: A
 def _image_processor(section: ModelSection, found: Any, size: int) -> Any:
     """The encoder's own preprocessing, or a plain one: bicubic to a square, then mean and std (default: CLIP's).
 
-    Padded to squares, pictures are resized bicubically whatever the encoder's own preprocessing does.
+    Padded to squares, or seen in tiles, pictures are resized bicubically whatever the encoder's own preprocessing does.
+
+    Args:
+        size: side in pixels, of all tiles together.
     """
     values: dict[str, Any] = {}
     if section.vision.image_mean is not None:
         values["image_mean"] = list(section.vision.image_mean)
     if section.vision.image_std is not None:
         values["image_std"] = list(section.vision.image_std)
-    if section.vision.pad:
-        own = {} if found is None else {"image_mean": list(found.image_mean), "image_std": list(found.image_std)}
+    own = {} if found is None else {"image_mean": list(found.image_mean), "image_std": list(found.image_std)}
+    if section.vision.pad or (section.vision.tiles > 1 and getattr(found, "do_pad", False)):
         square = {"height": size, "width": size}
         return LlavaImageProcessorPil(do_pad=True, size={"shortest_edge": size}, crop_size=square, **own | values)
-    if found is None:
-        return BlipImageProcessorPil(size={"height": size, "width": size}, **values)
+    if found is None or section.vision.tiles > 1:
+        return BlipImageProcessorPil(size={"height": size, "width": size}, **own | values)
     if section.vision.image_size is not None:
         found.size = {"height": size, "width": size}
     for name, value in values.items():

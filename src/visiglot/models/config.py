@@ -22,6 +22,7 @@ class VisiglotConfig(PreTrainedConfig):  # type: ignore[misc]
         connector: {"type": name in the table of connectors, "options": its keyword arguments, "words": None or the
             temperature at which image tokens become mixtures of word embeddings}.
         vision_layer: hidden state of the encoder that the connector reads; -1 is the last, after its final norm.
+        vision_tiles: m; a picture is seen as an overview and in m x m tiles of the encoder's size, or, at 1, whole.
         tokens_per_image: K, measured when the model was built.
         image_token_id: id that fills the positions of image tokens; it may lie outside the LLM's vocabulary, since its
             embedding is never looked up.
@@ -33,6 +34,7 @@ class VisiglotConfig(PreTrainedConfig):  # type: ignore[misc]
             built-in recipes train.
         image_first: whether a picture stands before a prompt that doesn't say where; else it stands after it.
         image_gap: what stands between such a picture and the words after it (LLaVA: a line break).
+        pivot: whether its answers begin with the question in English, see `visiglot.data.tasks.pivot`.
     """
 
     model_type = "visiglot"
@@ -45,6 +47,7 @@ class VisiglotConfig(PreTrainedConfig):  # type: ignore[misc]
     text_config: Any = None
     connector: Any = None
     vision_layer: int = -1
+    vision_tiles: int = 1
     tokens_per_image: int = 0
     image_token_id: int = -1
     lora: dict[str, Any] | None = None
@@ -54,6 +57,7 @@ class VisiglotConfig(PreTrainedConfig):  # type: ignore[misc]
     caption_prompt: str | None = None
     image_first: bool = False
     image_gap: str = ""
+    pivot: bool = False
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:

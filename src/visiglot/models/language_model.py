@@ -109,9 +109,7 @@ def logits_of(llm: Any, states: Tensor) -> Tensor:
     adds a bias. `check_head` proves that this equals the LLM's own logits.
     """
     settings = llm.config.get_text_config().to_dict()
-    if settings.get("scale_decoder_outputs"):
-        states = states * settings["d_model"] ** -0.5
-    logits: Tensor = llm.get_output_embeddings()(states)
+    logits: Tensor = llm.get_output_embeddings()(_scaled(settings, states))
     if settings.get("logit_scale") is not None:
         logits = logits * settings["logit_scale"]
     if settings.get("logits_scaling") is not None:
@@ -121,6 +119,23 @@ def logits_of(llm: Any, states: Tensor) -> Tensor:
         logits = torch.tanh(logits / cap) * cap
     bias = dict(llm.named_buffers(recurse=False)).get("final_logits_bias")
     return logits if bias is None else logits + bias.to(logits.dtype)
+
+
+def linear_head(llm: Any, states: Tensor) -> tuple[nn.Linear, Tensor] | None:
+    """A linear layer and what it reads [..., D], whose output is `logits_of`; None for a head that does more."""
+    settings = llm.config.get_text_config().to_dict()
+    after = ("logit_scale", "logits_scaling", "final_logit_softcapping")
+    head = llm.get_output_embeddings()
+    if type(head) is not nn.Linear or any(settings.get(name) is not None for name in after):
+        return None
+    if "final_logits_bias" in dict(llm.named_buffers(recurse=False)):
+        return None
+    return head, _scaled(settings, states)
+
+
+def _scaled(settings: dict[str, Any], states: Tensor) -> Tensor:
+    """States as the head's linear layer reads them."""
+    return states * settings["d_model"] ** -0.5 if settings.get("scale_decoder_outputs") else states
 
 
 @torch.no_grad()

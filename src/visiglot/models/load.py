@@ -111,6 +111,8 @@ def load_parts(path: str, dtypes: Mapping[str, torch.dtype]) -> Built:
         "language_model": section.language_model.from_,
     }
     bare = [f"{name}.from: is missing; a model that answers needs weights" for name, one in sources.items() if not one]
+    if section.language_model.quantize is not None:
+        bare.append("language_model.quantize: is for training; ask for it with --quantize where the model answers")
     if bare:
         raise ConfigError(path, bare)
     built = build_model(section, languages=(), seed=0, dtypes=dtypes)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
+
+from torch import nn
 
 from visiglot.errors import ModelError
 from visiglot.models import language_model as lm
+
+# peft imports it where it is installed, and it then says which optional kernels there aren't
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def inject_lora(llm: Any, lora: dict[str, Any]) -> None:
@@ -37,3 +43,16 @@ def inject_lora(llm: Any, lora: dict[str, Any]) -> None:
         bias="none",
     )
     inject_adapter_in_model(config, llm)
+
+
+def merge_layers(llm: nn.Module) -> None:
+    """Add the low-rank layers' product to the weights they adapt and take the layers out, in place."""
+    from peft.tuners.lora import LoraLayer
+
+    for name, module in list(llm.named_modules()):
+        if isinstance(module, LoraLayer):
+            module.merge()
+            parent, _, last = name.rpartition(".")
+            setattr(llm.get_submodule(parent), last, module.get_base_layer())
+    if hasattr(llm, "peft_config"):
+        del llm.peft_config  # of layers that are gone; peft would take new ones for further ones

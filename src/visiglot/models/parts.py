@@ -12,7 +12,7 @@ from visiglot.config import Mode, StageSection
 from visiglot.errors import ConfigError, nearest
 from visiglot.models import language_model as lm
 from visiglot.models.connectors import Connector
-from visiglot.models.lora import inject_lora
+from visiglot.models.lora import inject_lora, merge_layers
 from visiglot.models.quantize import refuse_quantized
 from visiglot.models.vlm import VisionLanguageModel
 
@@ -153,14 +153,8 @@ def merge_lora(model: VisionLanguageModel) -> None:
     Raises:
         ModelError: the model is quantised.
     """
-    from peft.tuners.lora import LoraLayer
-
     refuse_quantized(model, "merged with its low-rank layers")
-    for name, module in list(model.language_model.named_modules()):
-        if isinstance(module, LoraLayer):
-            module.merge()
-            parent, _, last = name.rpartition(".")
-            setattr(model.language_model.get_submodule(parent), last, module.get_base_layer())
+    merge_layers(model.language_model)
     model.config.lora = None
 
 

@@ -100,7 +100,8 @@ class Prompting:
             details: give Answers (tokens, score, why it ended) in place of texts.
 
         Returns:
-            For each entry, the answers of its prompts in their order.
+            For each entry, the answers of its prompts in their order, as the model says them: of a model with
+            `config.pivot` with the question in English before them.
 
         Raises:
             VisiglotError: a picture can't be read, or a prompt and its pictures don't fit.

@@ -1,4 +1,5 @@
-"""Where a name leads: a run folder's last complete checkpoint, a model folder, a model of the package, or a hub id.
+"""Where a name leads: a checkpoint of a run (its last complete one, or its best), a model folder, a model of the
+package, or a hub id.
 
 A run folder holds checkpoints/<stage>-<step>/{manifest.json, model/, trainer/}. A checkpoint is complete when its
 manifest is there, which is written last, and every file has the size that it states.
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -23,6 +24,8 @@ from visiglot.config.schema import WEIGHTS_FILES
 from visiglot.errors import CheckpointError, Notice, nearest
 
 MANIFEST = "manifest.json"
+BEST = "best"
+"""Behind a run's name or folder: of its checkpoints the best, see `best_of`."""
 FILES = (*WEIGHTS_FILES, ".yaml", ".yml")
 """How files end that may stand for a model or a part of one."""
 HUB_ID = re.compile(r"^[\w][\w.-]*/[\w][\w.-]*$")
@@ -55,6 +58,12 @@ class Checkpoint:
     def trainer(self) -> Path:
         return self.folder / "trainer"
 
+    @property
+    def held_out_loss(self) -> float | None:
+        """Mean over the supervised tokens of the held-out examples, where they were asked at its step."""
+        validation = self.manifest.get("validation")
+        return None if validation is None else float(validation["loss"])
+
 
 def runs_dir() -> Path:
     return cache_dir() / "runs"
@@ -70,10 +79,33 @@ def checkpoints(run: Path) -> list[Checkpoint]:
     return sorted(found, key=lambda checkpoint: checkpoint.position)
 
 
+def incomplete(run: Path) -> list[Path]:
+    """Folders of a run's checkpoints whose manifest is there but of which a file is missing or cut short."""
+    manifests = sorted((run / "checkpoints").glob(f"[!.]*/{MANIFEST}"))
+    return [path.parent for path in manifests if _read(path) is None]
+
+
+def best_of(found: Sequence[Checkpoint]) -> Checkpoint | None:
+    """The checkpoint with the lowest held-out loss, the older of equals; None where none was measured.
+
+    Only those of the last stage that was measured are compared: stages differ in data and objective, and so in what
+    their losses mean.
+    """
+    measured = [one for one in found if one.held_out_loss is not None]
+    last = max((one.position.stage_index for one in measured), default=None)
+    of_last = [one for one in measured if one.position.stage_index == last]
+    return min(of_last, key=lambda one: (one.held_out_loss, one.position), default=None)
+
+
 def last_complete(run: Path) -> Path | None:
     """The folder of the newest complete checkpoint of a run; None when there is none."""
     found = checkpoints(run)
     return found[-1].folder if found else None
+
+
+def checkpoint_of(model: Path) -> Checkpoint | None:
+    """The complete checkpoint that a model's folder lies in; None when it lies in none."""
+    return _read(model.parent / MANIFEST)
 
 
 def _read(manifest: Path) -> Checkpoint | None:
@@ -108,7 +140,8 @@ def resolve_model(name: str) -> str:
     In this order: a file of weights, or a YAML file that names parts; a path, when it has a separator ("./nano",
     "runs/mine") or is "." or ".."; a run by its name; a model that comes with the package; a folder of the working
     directory; a hub id. So a folder that happens to lie there never replaces a run. A run that isn't finished doesn't
-    hide a model of the package; a notice says so, once.
+    hide a model of the package; a notice says so, once. "/best" behind a run's path or name is the best of its
+    checkpoints, see `best_of`; without it, a run is its last.
 
     Raises:
         CheckpointError: nothing of the kind exists; says what was looked for.
@@ -119,6 +152,8 @@ def resolve_model(name: str) -> str:
         return str(path)
     if not bare and path.is_dir():
         return str(model_folder(path))
+    if path.name == BEST and (of_run := _run_of_best(path)) is not None:
+        return str(_best_model(of_run))
     run = runs_dir() / name
     shipped = shipped_model(name)
     if bare and run.is_dir():
@@ -146,6 +181,22 @@ def resolve_model(name: str) -> str:
         if close
         else f"Runs there: {', '.join(known) or 'none'}. `visiglot train NAME` makes one.",
     )
+
+
+def _run_of_best(path: Path) -> Path | None:
+    """The run whose best checkpoint a path ending in "best" asks for; None where there is no such run."""
+    runs = (path.parent, *([runs_dir() / path.parent] if len(path.parts) == 2 else []))
+    return next((run for run in runs if (run / "checkpoints").is_dir()), None)
+
+
+def _best_model(run: Path) -> Path:
+    best = best_of(checkpoints(run))
+    if best is None:
+        raise CheckpointError(
+            f"no checkpoint of the run {run} is its best: none was measured on held-out examples",
+            hint=f"Name the run without /{BEST} for its last one; data.holdout has examples held out of training.",
+        )
+    return best.model
 
 
 def _why_unfinished(run: Path) -> str | None:

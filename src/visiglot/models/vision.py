@@ -1,6 +1,7 @@
 """The vision encoder: any Hugging Face vision model, seen as patches, a pooled vector and a grid.
 
-Shapes: I pictures, N patches (prefix tokens such as CLS included), Dv vision width, H and W pixels.
+Shapes: I pictures, V views of each, N patches of a view (prefix tokens such as CLS included), Dv vision width, H and W
+pixels, m tiles to a side.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from transformers import AutoModel
 
 from visiglot.errors import ModelError
@@ -25,15 +27,26 @@ class VisionEncoder(nn.Module):
         config: of the encoder.
         layer: hidden state to read; -1 is the last, after the encoder's final norm.
         dtype: of the weights; default: the config's.
+        tiles: m; pictures are m times as large to a side as the encoder takes them, and are seen in tiles.
     """
 
-    def __init__(self, config: Any, layer: int = -1, dtype: torch.dtype | None = None) -> None:
+    def __init__(self, config: Any, layer: int = -1, dtype: torch.dtype | None = None, *, tiles: int = 1) -> None:
         super().__init__()
         self.layer = layer
+        self.tiles = tiles
         self.model = build_encoder(config, dtype)
 
     def forward(self, pixel_values: Tensor) -> VisionFeatures:
-        """[I, 3, H, W] -> patches [I, N, Dv] and pooled [I, Dv]."""
+        """[I, 3, H, W] -> patches [I, V N, Dv] and pooled [I, Dv]."""
+        if self.tiles == 1:
+            return self._encode(pixel_values)
+        seen = self._encode(cut(pixel_values, self.tiles).flatten(0, 1))
+        count, width = len(pixel_values), seen.patches.shape[2]
+        patches, pooled = seen.patches.reshape(count, -1, width), seen.pooled.reshape(count, -1, width)[:, 0]
+        return VisionFeatures(patches, pooled, seen.grid, self.tiles)
+
+    def _encode(self, pixel_values: Tensor) -> VisionFeatures:
+        """Each picture as one view."""
         # convolutions are a third faster when each pixel's channels lie side by side; other encoders don't mind
         pixel_values = pixel_values.contiguous(memory_format=torch.channels_last)
         outputs = self.model(pixel_values, output_hidden_states=self.layer != -1)
@@ -48,6 +61,21 @@ class VisionEncoder(nn.Module):
         pooled = getattr(outputs, "pooler_output", None)
         pooled = patches.mean(1) if pooled is None or self.layer != -1 else pooled.flatten(1)
         return VisionFeatures(patches, pooled, grid)
+
+
+def cut(pixel_values: Tensor, tiles: int) -> Tensor:
+    """Pictures [I, 3, m h, m w] -> views [I, 1 + m^2, 3, h, w]: an overview, then the tiles row by row.
+
+    As Centurio's code orders them (Geigle et al., 2025, arXiv 2501.05122). It makes the overview from the picture as it
+    is in its file; here it is the large picture scaled down (bicubic, antialiased).
+    """
+    count, channels, height, width = pixel_values.shape
+    size = (height // tiles, width // tiles)
+    assert (size[0] * tiles, size[1] * tiles) == (height, width), "pictures are a whole number of tiles"
+    overview = interpolate(pixel_values.float(), size, mode="bicubic", antialias=True).to(pixel_values.dtype)
+    rows = pixel_values.view(count, channels, tiles, size[0], tiles, size[1])
+    windows = rows.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+    return torch.cat([overview[:, None], windows], dim=1)
 
 
 def build_encoder(config: Any, dtype: torch.dtype | None = None) -> nn.Module:
@@ -90,11 +118,12 @@ def image_size_of(config: Any) -> int | None:
 
 @torch.no_grad()
 def measure(encoder: VisionEncoder, image_size: int) -> VisionFeatures:
-    """The features of one black picture: how many patches there are, and how wide (N, Dv, grid)."""
+    """The features of one black picture, seen in views of `image_size`: how many patches, how wide, on which grid."""
     training = encoder.training
     encoder.eval()
     parameter = next(encoder.parameters())
-    blank = torch.zeros(1, 3, image_size, image_size, dtype=parameter.dtype, device=parameter.device)
+    side = image_size * encoder.tiles
+    blank = torch.zeros(1, 3, side, side, dtype=parameter.dtype, device=parameter.device)
     try:
         features: VisionFeatures = encoder(blank)
     except (RuntimeError, ValueError) as error:

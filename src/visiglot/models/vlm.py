@@ -86,7 +86,7 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
 
     def __init__(self, config: VisiglotConfig) -> None:
         super().__init__(config)
-        self.vision = VisionEncoder(config.vision_config, config.vision_layer)
+        self.vision = VisionEncoder(config.vision_config, config.vision_layer, tiles=config.vision_tiles)
         described = config.connector
         self.connector: Connector = CONNECTORS.get(described["type"])(
             described["vision_width"], config.text_width, **described["options"]
@@ -146,9 +146,11 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
         """transformers' own, but tensors keep the names that the modules have.
 
         By default it writes some families (ViT, DINOv2) under names of older versions, which only a whole model finds
-        again, not a recipe that takes one part of it. A quantised model can't be saved (ModelError).
+        again, not a recipe that takes one part of it. A quantised model can't be saved (ModelError) without a
+        `state_dict` that says what its weights are.
         """
-        refuse_quantized(self, "saved")
+        if kwargs.get("state_dict") is None:
+            refuse_quantized(self, "saved")
         super().save_pretrained(save_directory, **{"save_original_format": False, **kwargs})
 
     @property
@@ -180,7 +182,7 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
         """
         dtype = next(self.connector.parameters()).dtype
         if not torch.is_autocast_enabled(features.patches.device.type) and features.patches.dtype != dtype:
-            features = VisionFeatures(features.patches.to(dtype), features.pooled.to(dtype), features.grid)
+            features = features.like(features.patches.to(dtype), features.pooled.to(dtype))
         tokens: Tensor = self.connector(features, context)
         if as_words and self.config.connector.get("words") is not None:
             tokens = self.mix_words(tokens, self.config.connector["words"])
@@ -251,8 +253,9 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
             count = 0 if features is None else features.patches.shape[0]
             slot_image = slot_row = torch.arange(count, device=input_ids.device)
         self._check_slots(is_image, slot_row)
-        if features is None or slot_image.numel() == 0:
+        if features is None:
             return embeddings
+        # pictures that stand in no slot pass the connector all the same: what is cut up over processes meets there
         if self.connector.needs_context:
             seen = attention_mask.bool() & ~is_image
             if prompt_mask is not None:
@@ -274,7 +277,7 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
         """[R, L] True at the text tokens of each prompt; in a causal row never at or after the first label."""
         seen: Tensor = batch.attention_mask.bool() & (batch.input_ids != self.config.image_token_id)
         if self.layout == "causal":
-            seen &= before_labels(batch.labels, all_turns=self.connector.reads_all_turns)
+            seen &= before_labels(batch.answers, all_turns=self.connector.reads_all_turns)
         return seen if batch.prompt_mask is None or self.connector.reads_all_turns else seen & batch.prompt_mask
 
     def slot_tokens(self, batch: Batch, features: VisionFeatures, *, as_words: bool = True) -> Tensor:
@@ -318,7 +321,7 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
         )
         if self.layout == "seq2seq":
             encoded = lm.encoder_states(self.language_model, embeddings, batch.attention_mask)
-            hidden = lm.decoder_states(self.language_model, encoded, batch.attention_mask, batch.labels)
+            hidden = lm.decoder_states(self.language_model, encoded, batch.attention_mask, batch.answers)
             labels = batch.labels
         else:
             hidden = lm.causal_states(self.language_model, embeddings, batch.attention_mask)[:, :-1]

@@ -21,12 +21,15 @@ from visiglot.sheet.blocks import (
     Card,
     Cards,
     Code,
+    Dots,
     Heading,
     Link,
     Links,
     Mark,
     Measure,
+    Panel,
     Paragraph,
+    Scatter,
     Status,
     Table,
     Text,
@@ -35,7 +38,10 @@ from visiglot.sheet.blocks import (
 from visiglot.sheet.html import GENERATOR, page_html
 from visiglot.sheet.markdown import page_markdown
 
-__all__ = ["Bar", "Card", "Link", "Mark", "Measure", "Page", "Status", "Text", "format_value", "is_page", "write_page"]
+__all__ = [
+    "Bar", "Card", "Dots", "Link", "Mark", "Measure", "Page", "Panel", "Status", "Text", "format_value", "is_page",
+    "write_page",
+]  # fmt: skip
 
 
 class Page:
@@ -93,6 +99,10 @@ class Page:
             ends = [end for bar in bars for m in bar.measures for end in (m.value, m.high) if math.isfinite(end)]
             maximum = max([*ends, *([mark.value] if mark is not None else [])], default=1.0) or 1.0
         self._blocks.append(Bars(tuple(bars), caption, maximum, percent, tuple(columns), mark))
+
+    def scatter(self, panels: Sequence[Panel], *, caption: str) -> None:
+        """Points in planes side by side; Markdown says how many there are."""
+        self._blocks.append(Scatter(tuple(panels), caption))
 
     def cards(self, cards: Sequence[Card]) -> None:
         self._blocks.append(Cards(tuple(cards)))

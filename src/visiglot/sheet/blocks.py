@@ -85,6 +85,22 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
+class Dots:
+    """Points of one kind in a plane."""
+
+    series: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A drawing of points, on a scale of its own."""
+
+    title: str
+    dots: tuple[Dots, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Heading:
     level: int
     text: str
@@ -119,6 +135,14 @@ class Bars:
 
 
 @dataclass(frozen=True, slots=True)
+class Scatter:
+    """Panels side by side, whose series are the same."""
+
+    panels: tuple[Panel, ...]
+    caption: str
+
+
+@dataclass(frozen=True, slots=True)
 class Cards:
     cards: tuple[Card, ...]
 
@@ -139,7 +163,7 @@ class Links:
     links: tuple[Link, ...]
 
 
-Block = Heading | Paragraph | Code | Table | Bars | Cards | Links
+Block = Heading | Paragraph | Code | Table | Bars | Scatter | Cards | Links
 
 
 def format_value(value: float, *, percent: bool) -> str:

@@ -19,7 +19,9 @@ from visiglot.sheet.blocks import (
     Heading,
     Links,
     Measure,
+    Panel,
     Paragraph,
+    Scatter,
     Table,
     Text,
     english_name,
@@ -72,6 +74,8 @@ def _block_html(block: Block) -> str:
             return _table_html(block)
         case Bars():
             return _bars_html(block)
+        case Scatter():
+            return _scatter_html(block)
         case Cards(cards):
             return '<div class="cards">\n' + "\n".join(map(_card_html, cards)) + "\n</div>"
         case Links(label, links):
@@ -174,6 +178,41 @@ def _measure_text(measure: Measure | None, block: Bars) -> str:
         low, high = (format_value(end, percent=block.percent).removesuffix(" %") for end in (measure.low, measure.high))
         text += f' <small class="note">{low}–{high}</small>'
     return text
+
+
+def _scatter_html(block: Scatter) -> str:
+    series = list(dict.fromkeys(dots.series for panel in block.panels for dots in panel.dots))
+    legend = "".join(f'<li><i class="s{i % 6}"></i>{escape(name)}</li>' for i, name in enumerate(series))
+    panels = "\n".join(_panel_html(panel, series) for panel in block.panels)
+    return (
+        f'<figure><figcaption>{escape(block.caption)}</figcaption><ul class="legend">{legend}</ul>\n'
+        f'<div class="panels">\n{panels}\n</div></figure>'
+    )
+
+
+def _panel_html(panel: Panel, series: list[str]) -> str:
+    """A square of 100 with the panel's points, as large as they fit; the second series is square, too, not only in
+    another colour."""
+    points = [point for dots in panel.dots for point in dots.points]
+    lows, highs = (
+        [pick(point[axis] for point in points) for axis in (0, 1)] if points else [0.0, 0.0] for pick in (min, max)
+    )
+    span = max((high - low for low, high in zip(lows, highs)), default=0.0) or 1.0
+    drawn = []
+    for dots in panel.dots:
+        at = series.index(dots.series)
+        for point in dots.points:
+            x, y = (50 + 92 * (value - (low + high) / 2) / span for value, low, high in zip(point, lows, highs))
+            where = f'cx="{x:.1f}" cy="{100 - y:.1f}" r="1.1"'
+            shape = "circle"
+            if at % 2:
+                shape, where = "rect", f'x="{x - 1:.1f}" y="{99 - y:.1f}" width="2" height="2"'
+            drawn.append(f'<{shape} class="d{at % 6}" {where}/>')
+    counts = ", ".join(f"{len(dots.points):,} {dots.series}" for dots in panel.dots)
+    return (
+        f'<div><p>{escape(panel.title)}</p><svg viewBox="0 0 100 100" role="img" '
+        f'aria-label="{escape(f"{panel.title}: {counts}")}">{"".join(drawn)}</svg></div>'
+    )
 
 
 def _card_html(card: Card) -> str:

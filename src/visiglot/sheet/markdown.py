@@ -15,6 +15,7 @@ from visiglot.sheet.blocks import (
     Links,
     Measure,
     Paragraph,
+    Scatter,
     Table,
     english_name,
     format_value,
@@ -53,6 +54,12 @@ def _block_markdown(block: Block) -> str:
             return f"{_md(block.caption)}\n\n" + _grid(block.columns, block.rows, block.numeric)
         case Bars():
             return _bars_markdown(block)
+        case Scatter(panels, caption):
+            drawn = (
+                f"{panel.title}: " + ", ".join(f"{len(dots.points):,} {dots.series}" for dots in panel.dots)
+                for panel in panels
+            )
+            return _md(f"{caption} (drawn on the page; {'; '.join(drawn)})")
         case Cards(cards):
             return "\n\n".join(map(_card_markdown, cards))
         case Links(label, links):

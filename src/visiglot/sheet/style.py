@@ -60,6 +60,12 @@ figure { margin: 1rem 0; }
 .whisker::after { right: 0; }
 .s0 { background: var(--s0); } .s1 { background: var(--s1); } .s2 { background: var(--s2); }
 .s3 { background: var(--s3); } .s4 { background: var(--s4); } .s5 { background: var(--s5); }
+.panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18rem), 1fr)); gap: 1rem; }
+.panels svg { display: block; width: 100%; background: var(--card); border: 1px solid var(--line);
+  border-radius: .5rem; }
+.d0 { fill: var(--s0); } .d1 { fill: var(--s1); } .d2 { fill: var(--s2); }
+.d3 { fill: var(--s3); } .d4 { fill: var(--s4); } .d5 { fill: var(--s5); }
+.panels circle, .panels rect { fill-opacity: .65; }
 .legend { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; list-style: none; padding: 0; margin: .5rem 0;
   font-size: .9rem; }
 .legend i.mark { position: static; width: 0; border-radius: 0; margin-inline: .3rem .5rem; }

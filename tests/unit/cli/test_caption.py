@@ -196,6 +196,28 @@ def test_the_model_s_own_prompt_and_place_of_the_picture_are_taken(run: Run, pic
     assert [row["prompt"] for row in rows_of(out)] == ["Describe the image in German.", "German:"]
 
 
+@pytest.mark.parametrize("pivot", [True, False])
+@pytest.mark.parametrize(
+    ("said", "shown"), [("What is it? || ein Hund", "ein Hund"), ("ein Hund", "ein Hund"), ("What? ||", "What?")]
+)
+def test_of_a_model_that_puts_the_question_into_english_first_the_answer_is_shown(
+    pivot: bool, said: str, shown: str, run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from visiglot.models.answer import Answering
+    from visiglot.models.decode import Answer
+
+    built = build_tiny(pivot=pivot)
+    built.model.save_pretrained(tmp_path / "model")
+    built.processor.save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(
+        Answering, "answer", lambda self, asked: [(r.key, Answer((), said, 0.0, "stop")) for r in asked]
+    )
+    out = tmp_path / "captions.jsonl"
+    caption(run, tmp_path / "model", pictures / "a.png", "-l", "de", "-o", out)
+    (row,) = rows_of(out)
+    assert row["text"] == (shown if pivot else said)
+
+
 @pytest.mark.parametrize("option", ["--dry-run", "--resume"])
 def test_all_languages_of_a_model_that_lists_none_are_an_error_that_says_so(
     run: Run, pictures: Path, tmp_path: Path, option: str

@@ -52,6 +52,18 @@ def capfilt(path: Path, **values: Any) -> dict[str, Any]:
     return {"type": "capfilt", "options": {"path": str(path), "images": str(path.parent)}, "translate": True, **values}
 
 
+def test_centurios_mix_is_half_english_of_what_is_translated_and_never_translates_text_in_pictures(run: Run) -> None:
+    plan = json.loads(run("data", "plan", "centurio-qwen-7b", "--json").stdout)
+    found = {source["name"]: source for source in plan["data"]["data"]["sources"]}
+    translated = found["centurio-instruct"]["languages"]
+    assert translated["eng_Latn"] == 316_000
+    others = [count for code, count in translated.items() if code != "eng_Latn"]
+    assert len(others) == 95
+    assert max(others) - min(others) <= 1
+    assert sum(others) == 316_000
+    assert found["centurio-reading"]["languages"] == {"eng_Latn": 134_000}
+
+
 @pytest.mark.parametrize("name", ["mblip-mt0-xl", "mblip-bloomz-7b"])
 def test_mblips_mix_has_the_counts_of_mblip(run: Run, name: str) -> None:
     plan = json.loads(run("data", "plan", name, "--json").stdout)

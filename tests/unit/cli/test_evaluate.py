@@ -8,6 +8,7 @@ from tests.unit.cli.conftest import Run
 from tests.unit.evaluate.conftest import WORDS, Scripted, toy_benchmark
 from typer.testing import Result
 
+from visiglot.errors import UnknownNameError
 from visiglot.evaluate.benchmark import BENCHMARKS
 from visiglot.evaluate.generate import collect_predictions
 
@@ -179,6 +180,26 @@ def test_settings_of_generation_come_from_the_command_line_then_the_recipe_then_
     assert (found.max_new_tokens, found.beams) == (5, 3)
     found = _with_settings(benchmark, recipe, 7, None).settings
     assert (found.max_new_tokens, found.beams) == (7, 3)
+
+
+def test_the_recipes_prompts_count_where_a_benchmark_has_them_and_must_be_those_of_its_own() -> None:
+    from dataclasses import replace
+
+    from tests.drawn import drawn_recipe
+
+    from visiglot.cli.evaluate import _with_settings
+
+    def first(prompts: str | None, *benchmarks: str) -> str:
+        recipe = drawn_recipe({"steps": 2})
+        section = recipe.evaluate.model_copy(update={"prompts": prompts, "benchmarks": benchmarks})
+        recipe = recipe.model_copy(update={"evaluate": section})
+        both = replace(toy_benchmark(), prompt_sets=("native", "paper"))
+        return _with_settings(both, recipe, None, None).choose("prompt set", None)
+
+    assert [first(None), first("paper"), first("paper", "toy")] == ["native", "paper", "paper"]
+    assert first("english") == "native"  # of another benchmark, which --benchmarks names
+    with pytest.raises(UnknownNameError, match="prompt set of toy"):
+        first("english", "toy")
 
 
 def test_every_language_has_its_value_on_the_terminal(run: Run, toy: str, tiny_model: Path, tmp_path: Path) -> None:

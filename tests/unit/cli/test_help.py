@@ -139,6 +139,7 @@ GRAMMAR = {
         "--max-bad",
         "--force",
     ),
+    "data fonts": ("--packages", "--force"),
     "data ls": (),
     "data plan": ("--licence", "--json"),
     "data filter": ("--out", "--min-captions", "--per-phrase", "--seed", "--phrases"),

@@ -11,9 +11,11 @@ import torch
 import yaml
 from tests.checkpoints import legacy_mblip, stock_blip2, stock_llava
 from tests.drawn import drawn_recipe
+from tests.tiny import build_tiny
 from tests.unit.cli.conftest import Run
 
-from visiglot.config import dump_recipe
+from visiglot.cli.recipe_check import whole_config
+from visiglot.config import dump_recipe, load_recipe
 
 QFORMER = {"num_queries": 5, "width": 24, "layers": 4, "heads": 3, "intermediate": 44}
 CONNECTORS: dict[str, dict[str, Any]] = {
@@ -194,3 +196,18 @@ def test_sources_that_are_to_be_translated_first_are_named_and_are_no_problem(ru
     noncommercial = source | {"options": options | {"licence": "CC-BY-NC-4.0"}}
     assert "can't be trained" not in printed(free, noncommercial, licence="commercial")
     assert "can't be trained: nothing is left that may be used" in printed(noncommercial, licence="commercial")
+
+
+def test_a_model_that_is_trained_on_keeps_its_template_in_what_is_checked(tmp_path: Path) -> None:
+    built = build_tiny("clip", "llama", "mlp", template="vicuna")
+    built.model.save_pretrained(tmp_path)
+    built.processor.save_pretrained(tmp_path)
+    going_on = load_recipe("finetune", [f"model.from={tmp_path}"])
+    named = load_recipe("finetune", [f"model.from={tmp_path}", "model.prompt.template=plain"])
+    assert [whole_config(one).template for one in (going_on, named)] == ["vicuna", "plain"]  # type: ignore[union-attr]
+
+
+def test_prompts_that_a_benchmark_of_the_recipe_hasnt_are_a_problem(run: Run) -> None:
+    checked = run("recipes", "check", "finetune", "evaluate.benchmarks=[nano]", "evaluate.prompts=paper")
+    assert checked.exit_code == 2
+    assert "evaluate.prompts: no such prompt set of nano: 'paper'" in checked.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -213,3 +214,48 @@ def test_a_ledger_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="can't be written"):
         Ledger(tmp_path / "file" / "ledger.jsonl", max_share=1).skip("a", "too long")
+
+
+class Tongues(Lengths):
+    """Short answers in German, and in Amharic answers of three times as many tokens."""
+
+    def __init__(self, count: int) -> None:
+        shorter = [int(n) for n in np.random.default_rng(4).integers(5, 25, count)]
+        super().__init__([*shorter, *(3 * n for n in shorter)])
+        self.languages = [GERMAN] * count + ["amh_Ethi"] * count
+        places = np.arange(2 * count, dtype=np.int32)
+        self.by_language = {GERMAN: places[:count], "amh_Ethi": places[count:]}
+
+    def __getitem__(self, index: int) -> Example:
+        return dataclasses.replace(super().__getitem__(index), language=self.languages[index])
+
+
+def two_tongues(*, balance_languages: bool) -> tuple[list[float], float]:
+    """The share of German in each step of two windows, and of padding in passes of four rows."""
+    count, rows = WINDOW * 12, 12
+    data = DataSection(sources=(SourceSection(type="tongues"),), languages=(GERMAN, "amh_Ethi"))
+    mixture = Mixture(data, total=2 * count, seed=1, sources=[Tongues(count)])
+    made = Batches(
+        mixture, SPEC, rows=rows, group_by_length=True, balance_languages=balance_languages, seed=1, ledger=None
+    )
+    steps = [made.step(n) for n in range(len(made))]
+    assert len({id_ for step in steps for id_ in ids(step)}) == 2 * count
+    shares = [sum(sample.language == GERMAN for sample in step) / rows for step in steps]
+    passes = [[len(sample.ids) for sample in step[at : at + 4]] for step in steps for at in (0, 4, 8)]
+    padded = sum(max(lengths) * len(lengths) for lengths in passes)
+    return shares, 1 - sum(map(sum, passes)) / padded
+
+
+def test_a_step_has_its_share_of_each_language_where_lengths_go_by_language() -> None:
+    parted, padding = two_tongues(balance_languages=False)
+    assert min(parted) == 0  # so that it's worth having: steps of one language alone
+    assert max(parted) == 1
+    balanced, more_padding = two_tongues(balance_languages=True)
+    assert all(abs(share - 0.5) <= 0.25 for share in balanced)
+    assert np.std(balanced) < 0.1
+    assert padding < more_padding < 0.25
+
+
+def test_balanced_steps_are_a_function_of_their_number_too() -> None:
+    first, second = (two_tongues(balance_languages=True) for _ in range(2))
+    assert first == second

@@ -406,3 +406,37 @@ def test_padded_pictures_keep_all_of_them_within_the_mean_colour() -> None:
 def test_a_gap_follows_pictures_that_stand_first(first: bool, gap: str | None, found: str) -> None:
     built = build_tiny("clip", "llama", "mlp", image_first=first, image_gap=gap)
     assert built.model.config.image_gap == found
+
+
+def going_on(folder: Path, **prompt: Any) -> Built:
+    """All parts of `folder`, to be trained in Swahili."""
+    section = ModelSection.model_validate({"from": str(folder), "prompt": {"image_first": True, **prompt}})
+    return build_model(section, languages=["swh_Latn"], seed=1)
+
+
+def test_a_model_that_is_trained_on_is_asked_as_it_was_before(tmp_path: Path) -> None:
+    save(build_tiny("clip", "llama", "mlp", template="vicuna", image_first=True, image_gap="\n"), tmp_path)
+    built = going_on(tmp_path)
+    assert (built.model.config.template, built.processor.template) == ("vicuna", "vicuna")
+    assert built.model.config.image_gap == "\n"
+    other = going_on(tmp_path, template="plain", image_gap=" ")
+    assert (other.model.config.template, other.model.config.image_gap) == ("plain", " ")
+
+
+def test_a_model_that_is_trained_on_keeps_its_languages_and_parts_of_several_models_have_none(tmp_path: Path) -> None:
+    save(build_tiny(), tmp_path)
+    assert going_on(tmp_path).model.config.languages == ["eng_Latn", "deu_Latn", "swh_Latn"]
+    assert build(realigned(tmp_path)).model.config.languages == ["eng_Latn"]
+
+
+@pytest.mark.parametrize("tiles", [1, 2])
+def test_a_model_that_is_trained_on_goes_on_padding_its_pictures(tiles: int, tmp_path: Path) -> None:
+    values = tiny_section("siglip", "llama", "multiscale-pool").model_dump(by_alias=True)
+    values["vision"] |= {"pad": True, "tiles": tiles}
+    before = build(ModelSection.model_validate(values))
+    save(before, tmp_path)
+    after = going_on(tmp_path)
+    picture = [Image.new("RGB", (64, 32), "white")]
+    pixels = after.processor.pixel_values(picture)
+    assert pixels.shape[-1] == 32 * tiles
+    torch.testing.assert_close(pixels, before.processor.pixel_values(picture))

@@ -59,6 +59,13 @@ def test_samples_follow_the_distribution_of_generate(decoding: Decoding) -> None
     assert counts[int(probabilities.argmax())] / draws == pytest.approx(float(probabilities.max()), abs=0.03)
 
 
+@pytest.mark.parametrize("decoding", [Decoding(temperature=1e-320), Decoding(temperature=1e-320, top_p=0.9)])
+def test_a_temperature_of_next_to_nothing_takes_the_likeliest(decoding: Decoding) -> None:
+    for seed in range(5):
+        logits = _logits(seed=seed) + 3
+        assert sample(logits.clone(), decoding, torch.Generator().manual_seed(seed)) == int(logits.argmax())
+
+
 def test_the_penalty_on_raw_scores_is_that_of_generate() -> None:
     logits = _logits()
     ids = (7, 7, 3, 250)

@@ -11,6 +11,7 @@ from tests.tiny import TEXTS, VISION, build_tiny, tiny_section
 from torch import Tensor
 
 from visiglot.config import StageSection
+from visiglot.data.collate import collate
 from visiglot.errors import ConfigError, ModelError, UnknownNameError
 from visiglot.models.build import build_model
 from visiglot.models.connectors.parrot import ParrotConnector
@@ -18,7 +19,18 @@ from visiglot.models.connectors.start import match_scale
 from visiglot.models.decode import Decoder, Decoding, Row
 from visiglot.models.parts import apply_parts, describe_parts
 from visiglot.models.vlm import VisionLanguageModel
-from visiglot.types import IGNORE, Batch, Sample, TextContext, VisionFeatures
+from visiglot.render import render
+from visiglot.types import (
+    IGNORE,
+    Batch,
+    Example,
+    ImageRef,
+    ImageSlot,
+    Message,
+    Sample,
+    TextContext,
+    VisionFeatures,
+)
 
 VISION_WIDTH, TEXT_WIDTH, GRID = 12, 20, (2, 3)
 EXPERTS = 3
@@ -268,6 +280,23 @@ def test_only_the_released_way_lets_a_later_turn_change_a_picture(gate_text: str
     tokens = slots_of(model, dataclasses.replace(batch, labels=labels, prompt_mask=prompt))
     assert torch.equal(tokens[0], tokens[1]) is (gate_text == "first_user_turn")
     assert torch.equal(tokens[0], tokens[2])  # an answer is never read in training
+
+
+@pytest.mark.parametrize("gate_text", ["first_user_turn", "prompt"])
+def test_words_of_an_answer_that_arent_learned_change_no_picture(gate_text: str) -> None:
+    """EP-VQA's translation under `mask_translation`: no prompt has it when the model is asked."""
+    model = model_of("parrot", gate_text=gate_text)
+    spec = model.processor.spec()
+
+    def sample(translation: str) -> Sample:
+        answer = Message("assistant", (f"{translation} || cat",), unlearned=len(translation))
+        turns = (Message("user", (ImageSlot(0), "Is this a dog?")), answer)
+        return render(Example("a", turns, "eng_Latn", (ImageRef("a", data=b"a"),)), spec)
+
+    rows = [sample("dog elephant"), sample("house tree mouse")]
+    assert rows[0].num_targets < len(rows[0].ids) - rows[0].prompt_length
+    first, second = slots_of(model, collate(rows, spec, pixels=lambda refs: torch.ones(len(refs), 3, 32, 32)))
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("llm", ["llama", "t5"])

@@ -25,7 +25,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def checkpoint(name: str, step: int, *, steps: int | None = 3) -> Path:
+def checkpoint(name: str, step: int, *, steps: int | None = 3, loss: float | None = None) -> Path:
     """A run of one stage with a checkpoint at `step`; `steps` are those of the recipe, None is none beside it."""
     folder = runs.runs_dir() / name / "checkpoints" / f"text-{step}"
     for inside in ("model", "trainer"):
@@ -34,6 +34,8 @@ def checkpoint(name: str, step: int, *, steps: int | None = 3) -> Path:
     if steps is not None:
         (folder / "trainer" / "recipe.yaml").write_text(f"stages:\n- {{name: text, steps: {steps}}}\n")
     described: dict[str, Any] = {"stage": "text", "stage_index": 0, "step": step, "complete": True, "files": {}}
+    if loss is not None:
+        described["validation"] = {"loss": loss}
     (folder / "manifest.json").write_text(json.dumps(described))
     return folder / "model"
 
@@ -109,3 +111,25 @@ def test_a_recipe_that_cannot_be_read_beside_a_checkpoint_is_an_error(shipped: P
     (model.parent / "trainer" / "recipe.yaml").write_text("stages: 3\n")
     with pytest.raises(CheckpointError, match=r"recipe\.yaml can't be read as a recipe"):
         resolve_model("nano")
+
+
+def test_the_best_of_a_run_is_found_by_name_by_path_and_instead_of_a_hub_id(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best, last = checkpoint("mine", 1, loss=1.0), checkpoint("mine", 2, loss=2.0)
+    assert resolve_model("mine/best") == resolve_model(f"{runs.runs_dir()}/mine/best") == str(best)
+    assert resolve_model("mine") == str(last)
+    monkeypatch.chdir(runs.runs_dir() / "mine")
+    assert Path(resolve_model("./best")).samefile(best)
+    monkeypatch.chdir(tmp_path)
+    assert resolve_model("nobody/best") == "nobody/best"
+    (tmp_path / "there" / "best").mkdir(parents=True)
+    (tmp_path / "there" / "best" / "config.json").write_text("{}")
+    assert resolve_model("there/best") == "there/best"
+
+
+def test_a_run_of_which_nothing_was_measured_has_no_best(shipped: Path) -> None:
+    checkpoint("mine", 1)
+    with pytest.raises(CheckpointError, match="none was measured on held-out examples") as caught:
+        resolve_model("mine/best")
+    assert "data.holdout" in str(caught.value.hint)

@@ -65,7 +65,7 @@ def print_plan(recipe: Recipe) -> None:
     Raises:
         DataError, ConfigError: a source can't be used.
     """
-    plans = _plans(recipe)
+    plans = plans_of(recipe)
     told: list[SourcePlan] = []
     for name, found in sorted(plans, key=lambda named: named[0] != "data"):
         if any(source not in told for source in found.sources):
@@ -96,7 +96,7 @@ def _under(recipe: Recipe, licence: str) -> Recipe:
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"licence": licence}), "stages": stages})
 
 
-def _plans(recipe: Recipe) -> list[tuple[str, DataPlan]]:
+def plans_of(recipe: Recipe) -> list[tuple[str, DataPlan]]:
     """Path and plan of each stage's data section; stages with the same section have the same plan."""
     from visiglot.data.planning import plan_data
 
@@ -184,7 +184,7 @@ def print_counts(columns: Mapping[str, Mapping[str, int]]) -> None:
 
 
 def _as_json(recipe: Recipe) -> dict[str, Any]:
-    plans = _plans(recipe)
+    plans = plans_of(recipe)
     stages = []
     for index, ((name, found), stage) in enumerate(zip(plans, recipe.stages, strict=True)):
         total = stage.steps * stage.batch.rows

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from visiglot.data.nano.fetch import load_packages
 from visiglot.data.nano.load import NanoData
 from visiglot.data.nano.pools import draw, successors
+from visiglot.data.nano.settings import resource
 from visiglot.errors import UnknownNameError
 from visiglot.languages import ENGLISH
 from visiglot.languages import language as find_language
@@ -77,6 +80,7 @@ class Content:
         values: fields of the prompt besides the language's own words.
         standing: text tasks: what stands in the picture's place.
         source: of the answer's words, where it isn't that of the concept's name.
+        facts: what tasks of `data.tasks` need to write other turns.
     """
 
     answer: str
@@ -84,6 +88,7 @@ class Content:
     values: Mapping[str, str]
     standing: str | None = None
     source: str | None = None
+    facts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +144,26 @@ def _name_and_another(question: Question) -> tuple[str, ...]:
     others = question.scope.negatives(question.language, question.style, 1).get(question.concept, [])
     names = question.data.names[question.language]
     return tuple(dict.fromkeys((question.name, *(names[other].text for other in others))))
+
+
+@cache
+def load_questions() -> Mapping[str, str]:
+    """questions.toml: "What is this?" by language."""
+    return tomllib.loads(resource("questions.toml").decode("utf-8"))
+
+
+def _with_question(data: NanoData, language: str, ids: Sequence[str]) -> list[str]:
+    return _named_in_english_too(data, language, ids) if language in load_questions() else []
+
+
+def _what(question: Question) -> Content:
+    """The name, after a question in its language; as facts both, and both in English as of a translated example."""
+    asked = load_questions()
+    facts = {"question": asked[question.language], "answer": question.name}
+    if question.language != ENGLISH:
+        facts |= {"source.language": ENGLISH, "source.question": asked[ENGLISH]}
+        facts["source.answer"] = question.name_in(ENGLISH)
+    return Content(question.name, (question.name,), {"question": facts["question"]}, facts=facts)
 
 
 def _from_english(question: Question) -> Content:
@@ -270,6 +295,7 @@ TASKS: dict[str, Task] = {
     "choice": Task(True, 1, _named, _choice, negatives=3, choices=_options),
     "category": Task(True, 1, _labelled, _category),
     "country": Task(True, 1, _with_country, _country),
+    "question": Task(True, 1, _with_question, _what, choices=_name_and_another),
     "name": Task(False, 1, _named_in_english_too, _from_english),
     "translate": Task(False, 4, _named, _translate),
     "keywords-to-name": Task(False, 2, _with_english_keywords, _from_keywords),

@@ -74,7 +74,12 @@ def load_packages() -> Mapping[str, Package]:
 
 
 def fetch_packages(
-    folder: Path | None = None, *, packages: Path | None = None, progress: Progress | None = None
+    folder: Path | None = None,
+    *,
+    packages: Path | None = None,
+    progress: Progress | None = None,
+    pinned: Mapping[str, Package] | None = None,
+    command: str = "visiglot data nano",
 ) -> dict[str, Path]:
     """Make every pinned package's tarball available and return their paths by package name.
 
@@ -82,11 +87,13 @@ def fetch_packages(
         folder: where fetched tarballs are kept; default `cache_dir()/nano/packages`.
         packages: a local folder with the same tarballs; nothing is fetched then.
         progress: is told one line for each package that is fetched.
+        pinned: by name; default: those of the built-in data.
+        command: that asks for them; messages name it.
 
     Raises:
         FetchError: no npm client, the registry can't be reached, a tarball is missing, or a hash is wrong.
     """
-    pinned = load_packages()
+    pinned = pinned or load_packages()
     if packages is not None:
         return {name: _local(packages, package) for name, package in pinned.items()}
     folder = folder or cache_dir() / "nano" / "packages"
@@ -96,7 +103,7 @@ def fetch_packages(
         if not (path.is_file() and _sha256(path) == package.sha256):
             if progress:
                 progress(f"fetching {package.name} {package.version} from the npm registry")
-            _fetch(package, path)
+            _fetch(package, path, command)
         found[name] = path
     return found
 
@@ -131,7 +138,7 @@ def _local(folder: Path, package: Package) -> Path:
     return path
 
 
-def _fetch(package: Package, path: Path) -> None:
+def _fetch(package: Package, path: Path, asking: str) -> None:
     command = [*npm_command(), "pack", f"{package.name}@{package.version}", *_OPTIONS]
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="visiglot-npm-") as empty:
@@ -149,7 +156,7 @@ def _fetch(package: Package, path: Path) -> None:
             raise FetchError(
                 f"{package.name} {package.version} can't be fetched from the npm registry: {failure}",
                 hint="Without a connection, put the tarballs of `npm pack` into a folder on another machine, copy it "
-                "here, and run `visiglot data nano --packages DIR`.",
+                f"here, and run `{asking} --packages DIR`.",
             )
         _check(tarballs[0], package)
         part = path.with_name(f"{path.name}.{os.getpid()}.part")

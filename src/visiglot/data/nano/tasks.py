@@ -41,6 +41,9 @@ StyleName = Annotated[str, OneOf("style of the built-in data", lambda: load_sett
 CategoryName = Annotated[str, OneOf("category of the built-in data", category_names)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 
+ASKED = dict.fromkeys(("name", "options", "question"), "")
+"""Fields of prompts that belong to what is asked, and not to its language."""
+
 TEXT = "text"
 """What stands for the style in the id of a text-only example."""
 
@@ -110,6 +113,7 @@ class NanoSource:
             ),
             task=self.task_name,
             group=question.concept,
+            facts=content.facts,
             choices=() if self.training or self.task.choices is None else self.task.choices(question),
         )
 
@@ -289,10 +293,10 @@ def _rows(
 
 
 def _templates(task: str, prompts: PromptSet, words: Mapping[str, str]) -> list[str]:
-    """The templates of a task that a language has all words for; {name} and {options} come from the question."""
+    """The templates of a task that a language has all words for; the fields in `ASKED` come with each question."""
     both = load_prompts()[task]
     english = list(both.english) if prompts in ("english", "both") else []
-    native = usable(both.native, {**words, "name": "", "options": ""}) if prompts in ("native", "both") else []
+    native = usable(both.native, {**words, **ASKED}) if prompts in ("native", "both") else []
     return english + native
 
 

@@ -1,4 +1,5 @@
-"""COCO captions (Chen et al., 2015, arXiv 1504.00325) and their Karpathy split (Karpathy and Fei-Fei, 2015)."""
+"""COCO captions (Chen et al., 2015, arXiv 1504.00325), Flickr30k's (Young et al., 2014), and the splits of both that
+Karpathy and Fei-Fei (2015) made."""
 
 from __future__ import annotations
 
@@ -44,10 +45,23 @@ def coco_karpathy(
 
     Rows of `images` have `filepath` (the folder), `filename`, `split` and `sentences` (`raw`, `sentid`).
     """
+    return _karpathy(origin, path, images, SPLITS[split])
+
+
+@adapter("flickr30k", title="Flickr30k captions, Karpathy split", licence=None)
+def flickr30k(origin: Origin, *, path: Path, images: Path, split: Literal["train", "val", "test"] = "train") -> Reading:
+    """One example for each caption of `dataset_flickr30k.json`; `images` is Flickr30k's folder of pictures.
+
+    Rows of `images` are as in `coco-karpathy`, but for the folder.
+    """
+    return _karpathy(origin, path, images, (split,))
+
+
+def _karpathy(origin: Origin, path: Path, images: Path, splits: Sequence[str]) -> Reading:
     pictures = Pictures(images)
 
     def examples(row: Row) -> Sequence[Example]:
-        if row.text("split") not in SPLITS[split]:
+        if row.text("split") not in splits:
             return ()
         file = "/".join(filter(None, (row.get("filepath"), row.text("filename"))))
         ref = pictures.ref(row, "filename", file)

@@ -1,47 +1,34 @@
 """Tasks between a language and English, on translated examples: LRM-LLaVA's EP-VQA and BVQA (AAAI 2025).
 
-A translated example keeps the English originals as the facts "source.question" and "source.answer".
+A translated example keeps the English originals as the facts "source.question" and "source.answer". Parallel examples
+that don't are paired by their ids.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
 from visiglot.data.source import Indices, Source
 from visiglot.data.tasks.choice import ChoiceName, Halves, Place, offsets, pick
 from visiglot.data.tasks.desk import Desk
+from visiglot.data.tasks.pivot import pivot_target, plain_question
 from visiglot.data.tasks.table import TASKS, Task
 from visiglot.data.tasks.templates import PromptSet
+from visiglot.data.tasks.views import Paired
 from visiglot.languages import ENGLISH
 from visiglot.types import Example
-
-PIVOT = "||"
-"""Stands between the English question and the answer. It is ASCII, since a line break is a space to some tokenizers."""
-
 
 NEEDS = ("question", "answer")
 """Facts that must be in an example's own language: between English and English there is nothing to learn."""
 
 
-def pivot_target(question: str, answer: str) -> str:
-    """An English question and an answer as EP-VQA's target, which `parse_pivot` takes apart again.
-
-    The question's white space becomes single spaces, and a PIVOT in it a single bar.
-    """
-    plain = " ".join(question.split())
-    while PIVOT in plain:
-        plain = plain.replace(PIVOT, "|")
-    return f"{plain.rstrip('|').rstrip()} {PIVOT} {answer.strip()}"
-
-
-def parse_pivot(text: str) -> tuple[str, str] | None:
-    """(English question, answer) of an EP-VQA target, or of what a model says; None where it isn't both."""
-    question, pivot, answer = (part.strip() for part in text.partition(PIVOT))
-    return (question, answer) if pivot and question and answer else None
+Pairs = Literal["facts", "id"]
+"""Where the English of an example is: in its own facts "source.…", or in the example in English that has its id."""
 
 
 def original(desk: Desk, example: Example, name: str) -> str:
@@ -78,10 +65,15 @@ def translated(desk: Desk, *originals: str) -> dict[str, Indices]:
 
 @dataclass(frozen=True)
 class Pivot:
-    """EP-VQA: a question in a language; first its English wording, then the answer in the language."""
+    """EP-VQA: a question in a language; first its English wording, then the answer in the language.
+
+    Args:
+        mask_translation: the English wording is read and not learned; what divides it from the answer is.
+    """
 
     desk: Desk
     by_language: Mapping[str, Indices]
+    mask_translation: bool = False
 
     @property
     def left_out(self) -> Mapping[str, int]:
@@ -94,7 +86,12 @@ class Pivot:
         templates = self.desk.templates(example, place.language)
         template = templates[self.desk.pick(place, len(templates), "template")]
         values = self.desk.values(place.language, {"question": self.desk.fact(example, "question")})
-        return self.desk.written(example, template, values, pivot_target(english, self.desk.fact(example, "answer")))
+        target = pivot_target(english, self.desk.fact(example, "answer"))
+        written = self.desk.written(example, template, values, target)
+        if not self.mask_translation:
+            return written
+        *asked, answer = written.messages
+        return replace(written, messages=(*asked, replace(answer, unlearned=len(plain_question(english)))))
 
 
 @dataclass(frozen=True)
@@ -159,14 +156,37 @@ class Bilingual:
 
 
 @TASKS.register("ep-vqa")
-def ep_vqa(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
-    """LRM-LLaVA's EP-VQA: the question is turned into English first, then answered in its own language."""
-    desk = Desk(source, "ep-vqa", seed, prompts, choice, NEEDS)
-    return Pivot(desk, translated(desk, "question"))
+def ep_vqa(
+    *,
+    source: Source,
+    seed: int,
+    prompts: PromptSet = "english",
+    choice: ChoiceName = "rotation",
+    pairs: Pairs = "facts",
+    mask_translation: bool = False,
+) -> Task:
+    """LRM-LLaVA's EP-VQA: the question is turned into English first, then answered in its own language.
+
+    The paper's loss is over the whole target; `mask_translation` takes the English question out of it.
+    """
+    desk = Desk(with_originals(source, pairs), "ep-vqa", seed, prompts, choice, NEEDS)
+    return Pivot(desk, translated(desk, "question"), mask_translation)
 
 
 @TASKS.register("bvqa")
-def bvqa(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
+def bvqa(
+    *,
+    source: Source,
+    seed: int,
+    prompts: PromptSet = "english",
+    choice: ChoiceName = "rotation",
+    pairs: Pairs = "facts",
+) -> Task:
     """LRM-LLaVA's BVQA: question in one language, answer in another, one of them English."""
-    desk = Desk(source, "bvqa", seed, prompts, choice, NEEDS)
+    desk = Desk(with_originals(source, pairs), "bvqa", seed, prompts, choice, NEEDS)
     return Bilingual(desk, translated(desk, "question", "answer"))
+
+
+def with_originals(source: Source, pairs: Pairs) -> Source:
+    """The source with the English of its examples in their facts. Raises DataError: none can be paired."""
+    return Paired(source) if pairs == "id" else source

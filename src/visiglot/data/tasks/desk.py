@@ -11,6 +11,7 @@ import numpy as np
 from visiglot.data.source import ByFact, Indices, Source
 from visiglot.data.tasks.choice import ChoiceName, Place, Places, key_of, pick
 from visiglot.data.tasks.templates import PromptSet, Templates, fill_prompt, load_templates
+from visiglot.data.tasks.views import View
 from visiglot.errors import DataError
 from visiglot.languages import language as find_language
 from visiglot.types import Example, Message
@@ -54,7 +55,7 @@ class Desk:
     @cached_property
     def _selected(self) -> tuple[Mapping[str, Indices], Mapping[str, int]]:
         found = self.source.by_language
-        left_out: dict[str, int] = {}
+        left_out = dict(self.source.left_out) if isinstance(self.source, View) else {}
         if isinstance(self.source, ByFact):
             for name in self.own:
                 said, before = self.source.by_language_of(name), _total(found)

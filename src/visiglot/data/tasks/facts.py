@@ -11,6 +11,7 @@ from visiglot.data.tasks.choice import ChoiceName, Places
 from visiglot.data.tasks.desk import Desk
 from visiglot.data.tasks.table import TASKS, Task
 from visiglot.data.tasks.templates import PromptSet, fill
+from visiglot.data.tasks.twins import Twinned
 from visiglot.types import Example
 
 
@@ -136,6 +137,17 @@ def imagenet_name(
 
 
 @TASKS.register("mvqa")
-def mvqa(*, source: Source, seed: int, prompts: PromptSet = "english", choice: ChoiceName = "rotation") -> Task:
-    """LRM-LLaVA's MVQA: question and answer in one language, the answer of any length."""
-    return fact_task(Desk(source, "mvqa", seed, prompts, choice), ("question",), "answer")
+def mvqa(
+    *,
+    source: Source,
+    seed: int,
+    prompts: PromptSet = "english",
+    choice: ChoiceName = "rotation",
+    twins: bool = False,
+) -> Task:
+    """LRM-LLaVA's MVQA: question and answer in one language, the answer of any length.
+
+    With `twins`, each translated question comes with the same in English, for an objective that compares the two.
+    """
+    task = fact_task(Desk(source, "mvqa", seed, prompts, choice), ("question",), "answer")
+    return Twinned(task, Desk(source, "bvqa", seed)) if twins else task

@@ -34,12 +34,14 @@ TASKS: Registry[Callable[..., Task]] = Registry(
         "visiglot.data.tasks.facts",
         "visiglot.data.tasks.decisions",
         "visiglot.data.tasks.bilingual",
+        "visiglot.data.tasks.formats",
+        "visiglot.data.tasks.prompted",
     ),
 )
 """name -> factory(source=..., seed=..., **options) -> Task. Options are checked against its annotations."""
 
 
-def tasked(source: Source, task: str, options: Mapping[str, Any], seed: int) -> Source:
+def tasked(source: Source, task: str, options: Mapping[str, Any], seed: int) -> TaskSource:
     """A source as a task rewrites it.
 
     Args:

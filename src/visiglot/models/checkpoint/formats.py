@@ -28,7 +28,7 @@ HOW_PARTS = (
 
 OURS = "visiglot"
 """Key in the config of an exported model below which it says what its format has no place for."""
-KEPT = ("languages", "caption_prompt", "image_first", "image_gap", "max_length", "template")
+KEPT = ("languages", "caption_prompt", "image_first", "image_gap", "max_length", "template", "pivot")
 """What stands there for our config."""
 SPOKEN = ("bos_after_images", "whole_turns")
 """What stands there for our processor."""

@@ -20,6 +20,7 @@ from visiglot.models.checkpoint.naming import LLAVA
 from visiglot.models.checkpoint.stock import load_image_processor, load_tokenizer
 from visiglot.models.checkpoint.weights import WHOLE, fetch
 from visiglot.models.config import VisiglotConfig
+from visiglot.models.connectors import count_tokens
 from visiglot.models.connectors.mlp import MLPConnector
 from visiglot.models.families import family
 from visiglot.models.processor import VisiglotProcessor
@@ -114,7 +115,7 @@ def _tokens(stock: LlavaConfig, options: dict[str, Any], where: str) -> int:
     with torch.device("meta"):
         features = measure(VisionEncoder(stock.vision_config, stock.vision_feature_layer), size)
         connector = MLPConnector(features.patches.shape[2], stock.text_config.hidden_size, **options)
-    return connector.num_tokens(features.patches.shape[1], features.grid)
+    return count_tokens(connector, features)
 
 
 def _template(where: str, tokenizer: Any, image_token: str, default: str) -> str:

@@ -57,8 +57,30 @@ class SharedPart:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def shared_parts(where: str | os.PathLike[str]) -> tuple[SharedPart, ...]:
-    """The parts of a model that lie in other folders; none for a hub id.
+@dataclass(frozen=True)
+class NamedPart:
+    """A part that is another model's, see `visiglot.models.checkpoint.named`.
+
+    Args:
+        name: "vision" or "language_model".
+        model: folder of the model that names it.
+        source: the other model's name.
+        sha256: of the other model's weights.
+    """
+
+    name: str
+    model: Path
+    source: str
+    sha256: str
+
+    @property
+    def prefix(self) -> str:
+        """What the names of its tensors start with."""
+        return f"{self.name}."
+
+
+def shared_parts(where: str | os.PathLike[str]) -> tuple[SharedPart | NamedPart, ...]:
+    """The parts of a model that lie in other folders, or are those of models that it names; none for a hub id.
 
     Raises:
         CheckpointError: `parts.json` can't be read or says something else.
@@ -72,11 +94,13 @@ def shared_parts(where: str | os.PathLike[str]) -> tuple[SharedPart, ...]:
         return tuple(_part(folder, path, name, row) for name, row in values.items())
 
 
-def _part(folder: Path, path: Path, name: str, row: Mapping[str, str]) -> SharedPart:
+def _part(folder: Path, path: Path, name: str, row: Mapping[str, str]) -> SharedPart | NamedPart:
+    if name in SHAREABLE and set(row) == {"from", "sha256"}:
+        return NamedPart(name, folder, row["from"], row["sha256"])
     if name not in SHAREABLE or set(row) != {"folder", "file", "sha256"}:
         raise CheckpointError(
             f"{path}: {name!r} with {', '.join(sorted(row)) or 'nothing'} is no shared part",
-            hint=f"A part is {' or '.join(SHAREABLE)}, and has folder, file and sha256.",
+            hint=f"A part is {' or '.join(SHAREABLE)}, and has folder, file and sha256, or from and sha256.",
         )
     if PurePath(row["folder"]).is_absolute() or PurePath(row["file"]).name != row["file"]:
         raise CheckpointError(
@@ -101,7 +125,7 @@ def read_shared_part(part: SharedPart, own: Collection[str]) -> dict[str, Tensor
     _check_file(part)
     with reading(str(part.file), hint=_AGAIN), safe_open(part.file, framework="pt") as opened:
         found = unpack({key: opened.get_tensor(key) for key in list(opened.keys()) if key.startswith(part.prefix)})
-    tensors = {name: found[key] for key, name in _names_in(part.prefix, found, own).items()}
+    tensors = {name: found[key] for key, name in names_in(part.prefix, found, own).items()}
     if not tensors:
         raise CheckpointError(f"{part.file} holds no weights below {part.prefix!r}", hint=_AGAIN)
     twice = sorted(set(tensors) & set(own))
@@ -135,7 +159,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _names_in(prefix: str, keys: Collection[str], own: Collection[str]) -> dict[str, str]:
+def names_in(prefix: str, keys: Collection[str], own: Collection[str]) -> dict[str, str]:
     """Names below `prefix` in the other model -> names in the model whose own tensors are `own`."""
     adapted = {name.partition(".lora_A.")[0] for name in own if ".lora_A." in name}
     names = {}
@@ -171,7 +195,7 @@ def common_names(part: str, own: Mapping[str, Tensor], theirs: Mapping[str, Tens
     Raises:
         CheckpointError: some differ or are missing here, or the other model has no such part.
     """
-    names = _names_in(f"{part}.", theirs, own)
+    names = names_in(f"{part}.", theirs, own)
     differing = sorted(
         name
         for key, name in names.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from visiglot.errors import CheckpointError
 from visiglot.models.checkpoint.formats import FORMATS, Opened, open_model, read_config
 from visiglot.models.checkpoint.packed import unpack
-from visiglot.models.checkpoint.shared import read_shared_part, shared_parts
+from visiglot.models.checkpoint.shared import NamedPart, SharedPart, read_shared_part, shared_parts
 from visiglot.models.checkpoint.weights import StoredTensor, find_weights, is_weights_file
 
 LOOSE = "blip2"
@@ -52,11 +52,20 @@ def load_tensors(where: str, prefix: str) -> dict[str, Tensor]:
     tensors = unpack({name: part[name].read() for name in part})
     for shared in shared_parts(where):
         if shared.prefix.startswith(prefix) or prefix.startswith(shared.prefix):
-            found = read_shared_part(shared, set(weights))
+            found = read_part(shared, set(weights))
             tensors.update({key.removeprefix(prefix): found[key] for key in found if key.startswith(prefix)})
     if not tensors:
         raise CheckpointError(f"{where} holds no weights below {prefix!r}")
     return tensors
+
+
+def read_part(part: SharedPart | NamedPart, own: Collection[str]) -> dict[str, Tensor]:
+    """A part's tensors from elsewhere, under the names of the model that has the `own` ones. Raises CheckpointError."""
+    if isinstance(part, SharedPart):
+        return read_shared_part(part, own)
+    from visiglot.models.checkpoint.named import read_named_part  # which reads other models by what is in this file
+
+    return read_named_part(part, own)
 
 
 def opened_model(where: str) -> Opened:

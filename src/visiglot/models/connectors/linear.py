@@ -27,7 +27,7 @@ class LinearConnector(Connector):
         self.keep_prefix = keep_prefix
         self.projection = nn.Linear(vision_width, text_width)
 
-    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
+    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None, tiles: int = 1) -> int:
         """The patches on the grid, or all with `keep_prefix`."""
         return num_patches - num_prefix(num_patches, grid, self.keep_prefix)
 

@@ -32,7 +32,7 @@ class MLPConnector(Connector):
             layers += [nn.Linear(before, after), nn.GELU()]
         self.projection = nn.Sequential(*layers[:-1])
 
-    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
+    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None, tiles: int = 1) -> int:
         """The patches on the grid, or all with `keep_prefix`."""
         return num_patches - num_prefix(num_patches, grid, self.keep_prefix)
 

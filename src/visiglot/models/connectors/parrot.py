@@ -76,6 +76,7 @@ class ParrotConnector(Connector):
                 f"connector parrot: inner {inner['type']!r} reads the prompt itself",
                 hint="Put a connector inside that makes the same tokens whatever the prompt is, such as mlp.",
             )
+        self.reads_tiles = self.inner.reads_tiles
         self.experts = ExpertMixture(text_width, experts, width, top_k=top_k, zero_init=zero_init)
         self.bypass(bypassed)
 
@@ -84,9 +85,14 @@ class ParrotConnector(Connector):
         self.bypassed = bypassed
         self.needs_context = not bypassed
 
-    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
+    @property
+    def num_experts(self) -> int:
+        """E, or 0 when they are bypassed."""
+        return 0 if self.bypassed else len(self.experts.each)
+
+    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None, tiles: int = 1) -> int:
         """Those of the connector inside."""
-        return self.inner.num_tokens(num_patches, grid)
+        return self.inner.num_tokens(num_patches, grid, tiles)
 
     def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
         """[I, N, Dv] -> [S, K, D], or [I, K, D] when the experts are bypassed."""
@@ -106,7 +112,7 @@ class ParrotConnector(Connector):
     def _route(self, features: VisionFeatures, tokens: Tensor, context: TextContext) -> Tensor:
         """The query is the image token of the encoder's CLS where the connector inside makes one, as in the released
         code; else, for encoders without CLS and connectors that mix patches, the mean of the image tokens."""
-        has_prefix = num_prefix(features.patches.shape[1], features.grid, keep_prefix=False) > 0
+        has_prefix = num_prefix(features.num_patches, features.grid, keep_prefix=False) > 0
         is_cls = has_prefix and getattr(self.inner, "keep_prefix", False)
         query = tokens[:, 0] if is_cls else tokens.mean(1)  # [I, D]
         return self.experts.route(query[context.image_index], context)

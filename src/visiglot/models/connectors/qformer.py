@@ -31,6 +31,8 @@ class QFormerConnector(Connector):
             BLIP-2's encoder does. The pooled vector always passes one.
     """
 
+    reading = ("queries", "qformer", "norm")
+
     def __init__(
         self,
         vision_width: int,
@@ -87,18 +89,23 @@ class QFormerConnector(Connector):
         """Where the first image tokens come from, if from a memory."""
         return self.pooled if isinstance(self.pooled, PhraseMemory) else None
 
-    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
+    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None, tiles: int = 1) -> int:
         """Queries and pooled tokens, however many patches there are."""
         return self.num_queries + self.pooled_tokens
 
-    def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
-        """[I, N, Dv] -> [I, K, D]."""
+    def read(self, features: VisionFeatures) -> VisionFeatures:
+        """[I, N, Dv] -> [I, num_queries, width]: what the queries are after the Q-Former."""
         count = features.patches.shape[0]
         patches = features.patches if self.norm is None else self.norm(features.patches)
-        read = self.qformer(
+        queries = self.qformer(
             query_embeds=self.queries.expand(count, -1, -1), encoder_hidden_states=patches
         ).last_hidden_state
-        tokens: Tensor = self.projection(read)
+        return VisionFeatures(queries, features.pooled, read=True)
+
+    def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:
+        """[I, N, Dv], or what `read` made of it, -> [I, K, D]."""
+        read = features if features.read else self.read(features)
+        tokens: Tensor = self.projection(read.patches)
         if self.pooled is not None:
             tokens = torch.cat([self.pooled(features.pooled), tokens], dim=1)
         return tokens

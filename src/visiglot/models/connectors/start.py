@@ -9,18 +9,52 @@ import torch
 from torch import nn
 
 from visiglot.config import ModelSection
+from visiglot.config.schema import SAME
 from visiglot.errors import CheckpointError, ConfigError
 from visiglot.models.checkpoint.formats import FORMATS, open_model
 from visiglot.models.checkpoint.tensors import LOOSE, fill_some, part_of
 from visiglot.models.checkpoint.weights import find_weights, is_weights_file
+from visiglot.models.config import VisiglotConfig
 from visiglot.models.connectors.memory import PhraseMemory
 from visiglot.models.parts import count
 from visiglot.models.runs import resolve_model
 
 SAMPLED = 2**14
 """Words whose scale stands for that of all: a copy of all would be as large as a tenth of some models."""
-UNSEEN = {"heads", "keep_prefix", "normalise", "inner", "residual", "alpha", "top_k"}
+UNSEEN = {"heads", "keep_prefix", "normalise", "inner", "residual", "alpha", "top_k", "side"}
 """Options of connectors that change what the same tensors compute."""
+
+
+def settled(section: ModelSection) -> ModelSection:
+    """`section` with what `type: same` stands for.
+
+    Raises:
+        CheckpointError: the connector's `from` is no model.
+    """
+    if section.connector.type != SAME:
+        return section
+    name = section.connector.from_
+    assert name is not None
+    where = resolve_model(name)
+    opened = None if is_weights_file(where) else open_model(where)
+    if opened is None:
+        raise CheckpointError(
+            f"{name} is no vision-language model, so it doesn't say of which type its connector is",
+            hint="Give model.connector its type and options.",
+        )
+    return as_there(section, opened.config)
+
+
+def as_there(section: ModelSection, there: VisiglotConfig) -> ModelSection:
+    """`section` with a model's connector (type, options, `words`), and the encoder's layer and tiles that it reads."""
+    described = there.connector
+    same = {"type": described["type"], "options": described["options"], "words": described.get("words")}
+    return section.model_copy(
+        update={
+            "connector": section.connector.model_copy(update=same),
+            "vision": section.vision.model_copy(update={"layer": there.vision_layer, "tiles": there.vision_tiles}),
+        }
+    )
 
 
 def load_connector(connector: nn.Module, section: ModelSection) -> list[str]:

@@ -1,4 +1,5 @@
-"""Linear layers in fewer bits, for answering: smaller always, faster where memory is what a step waits for.
+"""Linear layers in fewer bits: smaller always, faster where memory is what a step waits for. They answer, or stay as
+they are below low-rank layers that train.
 
     int8       8 bits; activations are rounded too, each row by a scale of its own, so no row depends on its batch mates
     nf4        4 bits in blocks of 64 (Dettmers et al., 2023, arXiv 2305.14314), without double quantisation
@@ -11,10 +12,11 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
@@ -82,11 +84,84 @@ def quantize_model(model: VisionLanguageModel, kind: str, parts: str = "language
         )
     before = {part: _size(module) for part, module in model.named_children()}
     for name in names:
-        parent, _, last = name.rpartition(".")
-        owner = model.get_submodule(parent)
-        setattr(owner, last, _quantized(getattr(owner, last), kind))
+        _put(model, name, _quantized(model.get_submodule(name), kind))
     release_memory()
     return list(_report(model, kind, before))
+
+
+def quantize_frozen(model: VisionLanguageModel, kind: str, device: torch.device, dtype: torch.dtype) -> list[str]:
+    """Quantise the language model's linear layers below its low-rank ones, to train those (Dettmers et al., 2023).
+
+    One layer at a time goes to the device, where nothing of it is ever whole but that layer. What is frozen beside
+    them (embeddings, head, norms) is kept in `dtype`: in float32 mT0-XL's two tables of words alone are 4.1 GB.
+
+    Args:
+        model: its language model anywhere, with low-rank layers if it is to have any.
+        kind: one of `Quantization`.
+        device: where it will train.
+        dtype: of the products, float32 or bfloat16.
+
+    Returns:
+        Lines as `quantize_model` gives them, of the language model.
+
+    Raises:
+        UnknownNameError, MissingExtraError: see `check_quantization`.
+        ModelError: a layer that would be quantised trains.
+    """
+    check_quantization(kind)
+    llm = model.language_model
+    names = linear_layers(llm)
+    training = [name for name in names if llm.get_submodule(name).weight.requires_grad]
+    if training:
+        raise ModelError(
+            f"language_model.{training[0]} is to be quantised and to be trained",
+            hint="Train low-rank layers above it (parts.language_model.train: lora), or leave out `quantize`.",
+        )
+    before = {"language_model": _size(llm)}
+    for name in names:
+        _put(llm, name, _quantized(llm.get_submodule(name), kind, device, dtype, arranged=False))
+    for parameter in llm.parameters():
+        if not parameter.requires_grad:
+            parameter.data = parameter.data.to(dtype)
+    release_memory()
+    return [line for line in _report(model, kind, before) if line.startswith("language_model ")]
+
+
+def unquantize(model: VisionLanguageModel) -> None:
+    """Put float32 linear layers where quantised ones are, on the CPU, with the numbers that those stood for.
+
+    Quantised again in the same way they are the same to the bit.
+    """
+    for name, layer in _quantized_layers(model):
+        weight = layer.weights().cpu()
+        with torch.device("meta"):
+            rows, width, biased = layer.out_features, layer.in_features, layer.bias is not None
+            plain = Conv1D(rows, width) if layer.transposed else nn.Linear(width, rows, bias=biased)
+        plain.weight = nn.Parameter(weight.t().contiguous() if layer.transposed else weight, requires_grad=False)
+        if layer.bias is not None:
+            plain.bias = nn.Parameter(layer.bias.detach().cpu(), requires_grad=False)
+        _put(model, name, plain)
+    release_memory()
+
+
+def whole_weights(model: nn.Module, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A model's state with the weights that quantised layers stand for, in float32, in place of what they keep."""
+    found = dict(state)
+    for name, layer in _quantized_layers(model):
+        for kept in layer.kept():
+            del found[f"{name}.{kept}"]
+        weight = layer.weights()
+        found[f"{name}.weight"] = (weight.t() if layer.transposed else weight).contiguous().cpu()
+    return found
+
+
+def _quantized_layers(model: nn.Module) -> list[tuple[str, QuantizedLinear]]:
+    return [(name, module) for name, module in model.named_modules() if isinstance(module, QuantizedLinear)]
+
+
+def _put(root: nn.Module, name: str, module: nn.Module) -> None:
+    parent, _, last = name.rpartition(".")
+    setattr(root.get_submodule(parent), last, module)
 
 
 def is_quantized(model: nn.Module) -> bool:
@@ -120,15 +195,29 @@ def _is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | Conv1D) and not isinstance(module, read)
 
 
-def _quantized(linear: Any, kind: str) -> QuantizedLinear:
-    weight = linear.weight.detach()
+def _quantized(
+    linear: Any,
+    kind: str,
+    device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    *,
+    arranged: bool = True,
+) -> QuantizedLinear:
+    weight = linear.weight.detach().to(device=device, dtype=dtype)
+    bias = linear.bias
+    if bias is not None and device is not None:
+        bias = nn.Parameter(bias.detach().to(device), requires_grad=bias.requires_grad)
     if isinstance(linear, Conv1D):  # GPT-2's: [in, out]
         weight = weight.t().contiguous()
+    layer: QuantizedLinear
     if kind == "int8":
-        return Int8Linear(weight, linear.bias)
-    from visiglot.models.quantize import bnb
+        layer = Int8Linear(weight, bias)
+    else:
+        from visiglot.models.quantize import bnb
 
-    return {"nf4": bnb.Nf4Linear, "llm-int8": bnb.LlmInt8Linear}[kind](weight, linear.bias)
+        layer = bnb.Nf4Linear(weight, bias, arranged=arranged) if kind == "nf4" else bnb.LlmInt8Linear(weight, bias)
+    layer.transposed = isinstance(linear, Conv1D)
+    return layer
 
 
 # --- what was done ---------------------------------------------------------------------------------------------------

@@ -31,7 +31,10 @@ class Nf4Linear(QuantizedLinear):
 
     label = f"weights in 4 bits, a scale for each {BLOCK}"
 
-    def __init__(self, weight: Tensor, bias: nn.Parameter | None) -> None:
+    def __init__(self, weight: Tensor, bias: nn.Parameter | None, *, arranged: bool = True) -> None:
+        """Args:
+        arranged: for the fast kernel that some CPUs have, out of which `weights` come slowly.
+        """
         super().__init__(weight, bias)
         # on a CPU, rows that don't end with a block are read with each other's scales
         self._missing = -self.in_features % BLOCK
@@ -50,7 +53,7 @@ class Nf4Linear(QuantizedLinear):
             weight, requires_grad=False, blocksize=BLOCK, compress_statistics=False, quant_type="nf4", module=layer
         )
         # its fast kernel takes 32 outputs at a time, and computes in bf16 whatever it is asked for
-        layer.support_avx512bf16_for_cpu &= self.out_features % 32 == 0 and compute == torch.bfloat16
+        layer.support_avx512bf16_for_cpu &= arranged and self.out_features % 32 == 0 and compute == torch.bfloat16
         layer = layer.to(weight.device).eval()
         with torch.no_grad():
             layer(weight.new_zeros(1, weight.shape[1]))  # arranges the weights for that kernel
@@ -61,6 +64,17 @@ class Nf4Linear(QuantizedLinear):
         """codes, two weights a byte, and the scales of the blocks, both as the kernel reads them."""
         weight = self._layer[0].weight
         return {"codes": weight.data, "scales": weight.quant_state.absmax}
+
+    def weights(self) -> Tensor:
+        """[N, K] in float32, rounded to the format of the products."""
+        weight = self._layer[0].weight
+        if getattr(weight.quant_state, "packing_format_for_cpu", False):
+            one = torch.eye(self.in_features + self._missing, device=self.device)
+            found: Tensor = self._layer[0](one).t()
+        else:
+            found = bitsandbytes.functional.dequantize_4bit(weight.data, weight.quant_state)
+        unpadded: Tensor = found[:, : self.in_features].float()
+        return unpadded
 
     def product(self, rows: Tensor) -> Tensor:
         """[M, K] -> [M, N], the bias added."""
@@ -88,6 +102,11 @@ class LlmInt8Linear(QuantizedLinear):
         """codes [N, K], the largest magnitude of each row [N], and the threshold [1]."""
         threshold = torch.tensor([THRESHOLD])
         return {"codes": self._state.CB, "largest": self._state.SCB, "threshold": threshold}
+
+    def weights(self) -> Tensor:
+        """[N, K] whole numbers times a 127th of the largest magnitudes, in float32."""
+        found: Tensor = self._state.CB.float() * (self._state.SCB.float() / 127)[:, None]
+        return found
 
     def product(self, rows: Tensor) -> Tensor:
         """[M, K] -> [M, N], the bias added."""

@@ -30,7 +30,7 @@ SHAPES: dict[str, tuple[int, int]] = {"cuda": (32, 8)}
 
 
 class QuantizedLinear(nn.Module, ABC):
-    """A linear layer that kept its weights in fewer bits; for answers only.
+    """A linear layer that kept its weights in fewer bits. It doesn't train; a gradient passes it.
 
     What is kept is neither parameter nor buffer: a part's number format is still that of its other weights, and nothing
     casts it. `weight` is None, since T5 casts what goes into its last layers to their weights' format.
@@ -46,6 +46,7 @@ class QuantizedLinear(nn.Module, ABC):
         self.out_features, self.in_features = weight.shape
         self.bias = bias
         self.device = weight.device
+        self.transposed = False  # whether it stands for a layer with weights [K, N], as GPT-2's are
 
     @abstractmethod
     def kept(self) -> Mapping[str, Tensor]:
@@ -55,20 +56,25 @@ class QuantizedLinear(nn.Module, ABC):
     def product(self, rows: Tensor) -> Tensor:
         """[M, K] -> [M, N], the bias added."""
 
+    @abstractmethod
+    def weights(self) -> Tensor:
+        """[N, K] the numbers that stand for the weights, in float32 on the layer's device."""
+
     @property
     def nbytes(self) -> int:
         """Bytes of what is kept."""
         return sum(tensor.nbytes for tensor in self.kept().values())
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """[..., K] -> [..., N].
-
-        Raises:
-            ModelError: gradients are asked for.
-        """
-        if inputs.requires_grad and torch.is_grad_enabled():
-            raise ModelError("a quantised model can't be trained", hint="Load it without quantising it.")
-        return self.product(inputs.reshape(-1, self.in_features)).view(*inputs.shape[:-1], self.out_features)
+        """[..., K] -> [..., N]; under autocast in its number format, as linear layers are."""
+        if torch.is_autocast_enabled(self.device.type):
+            inputs = inputs.to(torch.get_autocast_dtype(self.device.type))
+        rows = inputs.reshape(-1, self.in_features)
+        if not len(rows):  # some kernels divide by their number
+            return inputs.new_zeros(*inputs.shape[:-1], self.out_features)
+        passed = rows.requires_grad and torch.is_grad_enabled()
+        result: Tensor = _Passed.apply(rows, self) if passed else self.product(rows)  # type: ignore[no-untyped-call]
+        return result.view(*inputs.shape[:-1], self.out_features)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -85,6 +91,19 @@ class QuantizedLinear(nn.Module, ABC):
         return self
 
 
+class _Passed(torch.autograd.Function):
+    """A layer's product; its gradient is that of a product with `weights`, as if activations weren't rounded."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, layer: QuantizedLinear) -> Tensor:
+        ctx.layer = layer
+        return layer.product(rows)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        return upstream[0] @ ctx.layer.weights().to(upstream[0].dtype), None
+
+
 class Int8Linear(QuantizedLinear):
     """Weights and activations in 8 bits, with a scale for each row of either; whole numbers are multiplied.
 
@@ -97,7 +116,7 @@ class Int8Linear(QuantizedLinear):
 
     def __init__(self, weight: Tensor, bias: nn.Parameter | None) -> None:
         super().__init__(weight, bias)
-        codes, self._scale = round_rows(weight)
+        codes, self._scale = round_rows(weight.contiguous())  # packing reads memory in order
         self._packed: Tensor | None = None
         self._codes: Tensor | None = None
         self._fewest, multiple = SHAPES.get(weight.device.type, (1, 1))
@@ -120,6 +139,10 @@ class Int8Linear(QuantizedLinear):
     def nbytes(self) -> int:
         """Bytes of what is kept, as `kept` would have to unpack it."""
         return self.in_features * self.out_features + self._scale.nbytes
+
+    def weights(self) -> Tensor:
+        """[N, K] whole numbers times scales, in float32."""
+        return self.kept()["codes"].contiguous().float() * self._scale.float()[:, None]
 
     def product(self, rows: Tensor) -> Tensor:
         """[M, K] -> [M, N], the bias added; in float32 inside."""

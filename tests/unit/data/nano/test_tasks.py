@@ -7,14 +7,17 @@ from pathlib import Path
 import pytest
 
 from visiglot.data.nano.concepts import concept_id
-from visiglot.data.nano.content import TASKS, yes_no
+from visiglot.data.nano.content import TASKS, load_questions, yes_no
 from visiglot.data.nano.load import NanoData
 from visiglot.data.nano.pools import pool_concepts
 from visiglot.data.nano.prompts import load_prompts
 from visiglot.data.nano.splits import SPLITS
 from visiglot.data.nano.tasks import NanoSource, build_nano_source
 from visiglot.data.source import Source, build_source
+from visiglot.data.tasks import tasked
 from visiglot.errors import ConfigError, DataError, UnknownNameError
+from visiglot.languages import ENGLISH
+from visiglot.languages import language as find_language
 from visiglot.types import Example, ImageSlot
 
 PICTURE_TASKS = sorted(name for name, task in TASKS.items() if task.pictures)
@@ -375,3 +378,27 @@ def test_all_wrong_options_are_said_at_once_before_any_data_is_opened(tmp_path: 
 def test_a_missing_task_is_said_with_all_tasks() -> None:
     with pytest.raises(ConfigError, match=r"options\.task: is missing; one of caption, .*matching"):
         build_source("nano", {}, languages=["deu_Latn"], seed=0)
+
+
+@pytest.mark.parametrize("task", ["mvqa", "ep-vqa", "bvqa"])
+def test_the_question_can_be_asked_in_lrm_llavas_formats(data: NanoData, task: str) -> None:
+    raw = make(data, "question")
+    source = tasked(raw, task, {}, 0)
+    for code, indices in source.by_language.items():
+        for index in indices.tolist():
+            example, own = source[index], raw[index].language
+            name = data.names[code][example.group].text
+            asked, answer = (message.text for message in example.messages)
+            question = load_questions()[ENGLISH if task == "bvqa" and code == own else own]
+            assert question in asked
+            assert answer == (f"{load_questions()[ENGLISH]} || {name}" if task == "ep-vqa" else name)
+    assert (ENGLISH in source.by_language) == (task != "ep-vqa")
+
+
+def test_a_question_stands_for_each_language_once_and_ends_in_its_way() -> None:
+    questions = load_questions()
+    assert len(set(questions)) == len(questions) > 60
+    for code, text in questions.items():
+        assert find_language(code).code == code
+        assert text == text.strip()
+        assert text[-1] in "?？؟;։။"

@@ -7,7 +7,7 @@ import pytest
 from tests.facts import LANGUAGES, Facts, answer_of, every_fact, prompt_of
 
 from visiglot.data.tasks import tasked
-from visiglot.data.tasks.bilingual import parse_pivot, pivot_target
+from visiglot.data.tasks.pivot import parse_pivot, pivot_target
 from visiglot.errors import DataError
 from visiglot.languages import ENGLISH, all_languages
 
