@@ -3,6 +3,9 @@
     mt0     EVA ViT-g (986 M), Q-Former (105 M), mT0-XL with its own head (3.74 B): what mBLIP mT0-XL is made of
     bloom   the same encoder and Q-Former, BLOOMZ-7B cut to some of its 30 layers, head and embeddings in one
 
+Smaller sizes are `mid`, `tiny`, and `base`, which one can train on a CPU: ViT-B/16 (86 M), a Q-Former of BERT-base's
+size (99 M) and mT5-small's shape with its own head (300 M).
+
 Weights are written straight into memory that nothing was put in before, so a full-size model is there in seconds. They
 are such that a token's likeliest successor is fairly sure, as with trained weights: else a greedy path would hang on
 the last bit of a score, and no two ways of computing it could be compared.
@@ -82,6 +85,11 @@ SIZES = {
         _vision(1408, 39, 16, 6144),
         _qformer(768, 12, 12, 1408),
         {"mt0": _mt5(2048, 24, 32, 5120), "bloom": _bloom(4096, 4, 32)},
+    ),
+    "base": Size(
+        _vision(768, 12, 12, 3072, patch=16),
+        _qformer(768, 12, 12, 768),
+        {"mt0": _mt5(512, 8, 6, 1024), "bloom": _bloom(512, 8, 8)},
     ),
     "mid": Size(
         _vision(768, 12, 12, 3072, patch=16),

@@ -30,7 +30,7 @@ IGNORED: dict[str, Any] = {
     "cite": True,
     "licence": True,
     "evaluate": True,
-    "train": {"log_every", "save_every", "keep", "on_bad", "max_bad"},
+    "train": {"log_every", "save_every", "keep", "on_bad", "max_bad", "sharding", "track", "save_frozen"},
     "stages": {"__all__": {"validate_every"}},
 }
 """Keys of a recipe that no weight follows from."""
@@ -42,9 +42,11 @@ _NEWER_SOURCE: dict[str, Any] = {
 }  # fmt: skip
 
 NEWER: dict[str, dict[str, Any]] = {
-    "model.language_model": {"adapter": None},
-    "model.vision": {"pad": False},
-    "model.prompt": {"image_first": False, "image_gap": None, "caption": None},
+    "model.language_model": {"adapter": None, "merge": False, "quantize": None},
+    "model.vision": {"pad": False, "tiles": 1},
+    "model.prompt": {"image_first": False, "image_gap": None, "caption": None, "pivot": False},
+    "stages.*": {"cache_read": False},
+    "stages.*.batch": {"tokens": None, "balance_languages": False},
     "data": _NEWER_DATA,
     "data.sources.*": _NEWER_SOURCE,
     "stages.*.data": _NEWER_DATA,

@@ -28,7 +28,7 @@ from studies.rows import RESULTS, append_row, last_plan, measured, path_of, read
 from studies.study import Study, cells_of, load_study
 from visiglot.config import cache_dir
 from visiglot.environment import commit
-from visiglot.errors import TrainingError, VisiglotError
+from visiglot.errors import StoppedError, TrainingError, VisiglotError
 from visiglot.models.runs import runs_dir
 
 GRACE = 30
@@ -182,6 +182,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run_study(
                 study, given.out, cells=given.cells, minutes=given.minutes, jobs=given.jobs, dry_run=given.dry_run
             )
+    except StoppedError as stopped:
+        say(str(stopped))
+        return stopped.status
     except VisiglotError as error:
         say(f"error: {error}")
         return 2
@@ -220,6 +223,9 @@ def job(study: Study, folder: Path, threads: int, minutes: float | None) -> None
     torch.set_num_threads(threads)
     try:
         measure(study, plan(study), folder, cells=None, minutes=minutes)
+    except StoppedError as stopped:
+        say(str(stopped))
+        sys.exit(stopped.status)
     except VisiglotError as error:
         say(f"error: {error}")
         sys.exit(2)

@@ -73,6 +73,9 @@ CONNECTOR: dict[str, dict[str, Any]] = {
         "options": {"num_queries": 4, "width": 16, "layers": 2, "heads": 2, "dropout": 0.0},
     },
     "parrot": {"type": "parrot", "options": {"experts": 3, "width": 8}},
+    "multiscale-pool": {"type": "multiscale-pool"},
+    "window-pool": {"type": "window-pool", "options": {"side": 2}},
+    "window-shuffle": {"type": "window-shuffle", "options": {"factor": 2}},
 }
 
 
@@ -106,7 +109,7 @@ class PromptReader(Connector):
         self.tokens = tokens
         self.projection = torch.nn.Linear(vision_width, text_width)
 
-    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None) -> int:
+    def num_tokens(self, num_patches: int, grid: tuple[int, int] | None, tiles: int = 1) -> int:
         return self.tokens
 
     def forward(self, features: VisionFeatures, context: TextContext | None = None) -> Tensor:

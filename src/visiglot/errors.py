@@ -16,6 +16,7 @@ anything else is a bug and keeps its traceback. What is no error but should be k
     │   ├── CheckpointError  a checkpoint is missing, incomplete, corrupt or can't be written
     │   └── ScoresError      a language model's scores aren't finite; names the rows
     ├── TrainingError        a run can't go on (no supervised tokens, a loss that isn't finite, another owner)
+    ├── StoppedError         a run was asked to stop, and has saved where it is; no failure
     ├── TranslationError     an engine can't go on, or a data set can't be translated
     │   └── EngineError      an engine can't go on, and holds what it had made by then
     ├── EndpointError        a chat endpoint can't be used, or a limit on it is reached
@@ -125,6 +126,23 @@ class ScoresError(ModelError):
 
 class TrainingError(VisiglotError):
     """A training run can't start or go on."""
+
+
+class StoppedError(VisiglotError):
+    """A run was asked to stop and has saved where it is.
+
+    Args:
+        number: of the signal that asked.
+    """
+
+    def __init__(self, message: str, number: int, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status that shells report for that signal."""
+        return 128 + self.number
 
 
 class TranslationError(VisiglotError):

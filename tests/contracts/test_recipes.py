@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from visiglot.config import DataSection, PartSource, Recipe, dump_recipe, load_recipe, recipe_names, recipes_folder
+from visiglot.config.schema import SAME
 from visiglot.languages import resolve
 
 RECIPES = recipe_names()
@@ -112,6 +113,22 @@ def test_recipe_can_be_trained_or_says_which_sources_are_to_be_translated_first(
 
 
 @pytest.mark.parametrize("name", RECIPES)
+def test_recipe_passes_its_own_check(name: str) -> None:
+    from visiglot.cli.recipe_check import problems_of
+
+    assert problems_of(recipe(name)) == []
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_recipe_is_evaluated_with_a_prompt_set_that_its_benchmarks_have(name: str) -> None:
+    from visiglot.evaluate.benchmark import BENCHMARKS
+
+    section = recipe(name).evaluate
+    for benchmark in section.benchmarks:
+        assert BENCHMARKS.get(benchmark).choose("prompt set", section.prompts)
+
+
+@pytest.mark.parametrize("name", RECIPES)
 def test_recipe_asks_the_built_in_data_for_tasks_and_categories_that_it_has(name: str) -> None:
     from visiglot.data.nano.content import find_task
     from visiglot.data.nano.settings import load_settings
@@ -131,6 +148,9 @@ def test_recipe_names_a_known_connector_with_options_that_it_takes(name: str) ->
     from visiglot.models.connectors import CONNECTORS
 
     section = recipe(name).model.connector
+    if section.type == SAME:
+        assert section.from_ is not None
+        return
     assert refused(CONNECTORS.get(section.type), section.options, "vision_width", "text_width") == []
 
 

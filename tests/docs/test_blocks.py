@@ -6,6 +6,7 @@ A block's info string says what is done with it:
                          an untrained stand-in for the built-in model `nano`, which is served for docs/serve.md
     ```python            must compile
     ```yaml recipe       must load as a recipe
+    ```yaml serve        must be a file of Ray Serve (tests/docs/test_serving_page.py)
     ```toml              must parse; a table [languages] or [llm.*] has the columns of that table only
     ```sh                each `visiglot` and `make` command is held against the real command line and Makefile
 """
@@ -75,7 +76,7 @@ def name_of(path: Path) -> str:
 
 # --- blocks ----------------------------------------------------------------------------------------------------------
 
-INFOS = ("python run", "python", "yaml recipe", "toml", "sh", "bibtex", "text", "")
+INFOS = ("python run", "python", "yaml recipe", "yaml serve", "toml", "sh", "bibtex", "text", "")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)

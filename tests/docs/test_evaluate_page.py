@@ -15,6 +15,7 @@ from visiglot.cli import app
 from visiglot.evaluate import intervals, predictions
 from visiglot.evaluate.benchmark import BENCHMARKS
 from visiglot.evaluate.comparisons import KINDS
+from visiglot.evaluate.elsewhere import FORMS
 from visiglot.evaluate.metrics import METRICS
 from visiglot.evaluate.report import numbers, values
 from visiglot.evaluate.segmentation import SEGMENTATIONS
@@ -87,6 +88,11 @@ def test_metrics_that_are_no_shares_are_named() -> None:
 
 def test_every_tokenisation_has_a_row_and_no_other() -> None:
     assert sorted(name for row in rows("| tokenisation | |") for name in names(row[0])) == ours(SEGMENTATIONS)
+
+
+def test_every_form_of_answers_has_a_row_with_the_fields_that_tell_it() -> None:
+    told = {row[0].strip("`"): set(names(row[2])) for row in rows("| form | whose | fields that tell it | question |")}
+    assert told == {name: form.fields for name, form in FORMS.items()}
 
 
 def test_every_kind_of_comparison_has_a_row_and_no_other() -> None:

@@ -85,4 +85,40 @@ def karpathy(folder: Path) -> Fixture:
     )
 
 
-FIXTURES = {"coco-captions": captions, "coco-karpathy": karpathy}
+def flickr(folder: Path) -> Fixture:
+    """`dataset_flickr30k.json` of the Karpathy split."""
+    path = folder / "dataset_flickr30k.json"
+    picture(folder / "images", "1000092795.jpg", "10002456.jpg")
+
+    def image(number: int, split: str, *raw: str) -> str:
+        sentences = [
+            {"tokens": text.lower().rstrip(".").split(), "raw": text, "imgid": number, "sentid": number * 5 + n}
+            for n, text in enumerate(raw)
+        ]
+        name = ("1000092795.jpg", "10002456.jpg")[number % 2]
+        ids = [one["sentid"] for one in sentences]
+        return json.dumps({"sentids": ids, "imgid": number, "sentences": sentences, "split": split, "filename": name})
+
+    lines = ",\n".join(
+        [
+            image(0, "train", "Two young guys.", "Two friends."),
+            image(1, "test", "Men at work."),
+            image(3, "train", "A cat."),
+        ]
+    )
+    path.write_text(f'{{"images": [\n{lines}\n], "dataset": "flickr30k"}}', encoding="utf-8")
+    return Fixture(
+        options={"path": str(path), "images": str(folder / "images")},
+        expected=(
+            Expected("0", ("1000092795.jpg",), "", "Two young guys."),
+            Expected("1", ("1000092795.jpg",), "", "Two friends.", facts={"caption": "Two friends."}),
+            Expected("15", ("10002456.jpg",), "", "A cat."),
+        ),
+        spoil=lambda: replace_in(path, '"raw": "Two friends."', '"raw": ""'),
+        spoilt=r"dataset_flickr30k.json, line 2, field `sentences\[1\].raw`: is empty",
+        lost=("0", "1"),
+        escape=lambda: replace_in(path, '"train", "filename": "10002456.jpg"', '"train", "filename": "../../x.jpg"'),
+    )
+
+
+FIXTURES = {"coco-captions": captions, "coco-karpathy": karpathy, "flickr30k": flickr}

@@ -1,4 +1,4 @@
-"""Trains a recipe in a process of its own, noting which examples each step read.
+"""Trains a recipe in a process of its own, noting which examples each step read, and how parameters were held.
 
     python -m tests.slow.trainee RECIPE OUT NOTES
 
@@ -11,15 +11,18 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tests import broken
 from tests.drawn import Drawn
+from torch import nn
+from torch.distributed.tensor import DTensor
 
 from visiglot.config import load_recipe
 from visiglot.data.batches import Batches
 from visiglot.data.source import SOURCES
-from visiglot.train.loop import fit
+from visiglot.train import loop
 from visiglot.types import Sample
 
 
@@ -56,8 +59,18 @@ def main(recipe: str, out: str, notes: str) -> None:
             file.write(json.dumps([self.seed, n, [sample.id for sample in samples]]) + "\n")
         return samples
 
+    spread = loop.spread
+
+    def noting_pieces(*args: Any, **options: Any) -> nn.Module:
+        module = spread(*args, **options)
+        pieces = [isinstance(parameter, DTensor) for parameter in module.parameters()]
+        with Path(f"{notes}.pieces").open("a", encoding="utf-8") as file:
+            file.write(f"{sum(pieces)} of {len(pieces)}\n")
+        return module
+
     Batches.step = noting  # type: ignore[method-assign]
-    fit(load_recipe(recipe), out=Path(out), resume=True, device="cpu")
+    loop.spread = noting_pieces
+    loop.fit(load_recipe(recipe), out=Path(out), resume=True, device="cpu")
 
 
 if __name__ == "__main__":

@@ -204,3 +204,29 @@ def test_a_range_of_scales_goes_upwards_from_above_nothing() -> None:
     for wrong in ([1.1, 0.7], [0, 1]):
         recipe["stages"][0] |= {"augment": True, "augmentation": {"scale": wrong}}
         assert "no smaller" in problems(recipe)[0]
+
+
+@pytest.mark.parametrize("name", ["fp16", "float16", "half"])
+def test_fp16_is_refused_by_the_recipe_and_bf16_named(name: str) -> None:
+    recipe = values() | {"train": {"precision": name}}
+    (found,) = problems(recipe)
+    assert found.startswith(f"train.precision: {name} is not offered: activations of T5's family")
+    assert "use bf16" in found
+
+
+def test_a_model_s_from_stands_for_that_of_each_part_that_has_none() -> None:
+    recipe = values()
+    recipe["model"] = {"from": "some/model", "language_model": {"merge": True}}
+    model = parse_recipe(recipe, where="tiny").model
+    assert (model.vision.from_, model.connector.from_, model.language_model.from_) == ("some/model",) * 3
+    assert (model.connector.type, model.language_model.merge) == ("same", True)
+
+    recipe["model"] |= {"connector": {"type": "mlp"}, "vision": {"config": {"model_type": "vit"}}}
+    model = parse_recipe(recipe, where="tiny").model
+    assert (model.vision.from_, model.connector.type, model.connector.from_) == (None, "mlp", "some/model")
+
+
+def test_a_connector_like_that_of_nothing_is_refused() -> None:
+    recipe = values()
+    recipe["model"]["connector"] = {"type": "same"}
+    assert problems(recipe) == ["model.connector: type `same` needs `from`, whose options and `words` it has"]

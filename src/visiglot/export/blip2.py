@@ -38,6 +38,8 @@ class Blip2(StockTarget):
             found.append(f"its vision encoder is a {vision.model_type!r}; BLIP-2's is a {ENCODER!r}")
         if config.vision_layer != -1:
             found.append(f"its connector reads layer {config.vision_layer} of the encoder; BLIP-2's reads the last")
+        if config.vision_tiles > 1:
+            found.append("it sees pictures in tiles; BLIP-2 sees them whole")
         if connector["type"] != "qformer":
             found.append(f"its connector is {connector['type']!r}; BLIP-2's is 'qformer'")
         else:

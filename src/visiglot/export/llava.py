@@ -39,7 +39,8 @@ class Llava(StockTarget):
     forms: ClassVar[tuple[str, ...]] = ("placeholder",)
 
     def differences(self, config: Any) -> list[str]:
-        return [*_of_connector(config), *_of_llm(config.text_config), *_of_encoder(config)]
+        tiled = [] if config.vision_tiles == 1 else ["it sees pictures in tiles; LLaVA-1.5 sees them whole"]
+        return [*tiled, *_of_connector(config), *_of_llm(config.text_config), *_of_encoder(config)]
 
     def stock_config(self, config: Any) -> Any:
         seen = look(config)

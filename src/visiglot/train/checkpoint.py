@@ -5,7 +5,7 @@
 
 A checkpoint is written aside (`.<stage>-<step>.partial`), synced, described by its manifest and then renamed, so a
 folder under its final name is complete. `model/` alone loads with `from_pretrained`; `trainer/` holds what only the
-continuation needs.
+continuation needs. The newest are kept, and the best by the held-out loss in the manifests.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from visiglot.errors import CheckpointError, TrainingError
-from visiglot.models.runs import MANIFEST, Checkpoint, Position, checkpoints, last_complete
+from visiglot.models.runs import MANIFEST, Checkpoint, Position, best_of, checkpoints, last_complete
 
 # --- reading ---------------------------------------------------------------------------------------------------------
 
@@ -42,6 +42,22 @@ def check_contents(checkpoint: Checkpoint) -> None:
             raise CheckpointError(f"{path} is not what was saved (sha256 {found[:12]}…)", hint=_DELETE)
 
 
+def set_aside(checkpoint: Checkpoint) -> Path:
+    """Take a checkpoint out of the run, so that it is neither gone on from nor kept instead of a good one.
+
+    Raises:
+        CheckpointError: the folder can't be changed.
+    """
+    aside = checkpoint.folder.with_name(f".{checkpoint.folder.name}.corrupt")
+    try:
+        if aside.exists():
+            shutil.rmtree(aside)
+        checkpoint.folder.rename(aside)
+    except OSError as error:
+        raise _not_writable(checkpoint.folder.parent, error) from error
+    return aside
+
+
 _DELETE = "Delete that checkpoint's folder; --resume then takes the one before it."
 
 
@@ -57,11 +73,11 @@ def save_checkpoint(
     about: Mapping[str, Any],
     keep: int,
 ) -> Path:
-    """Write a checkpoint whole, then forget all but the `keep` newest.
+    """Write a checkpoint whole, then forget all but the `keep` newest and the best.
 
     Args:
         write: fills the folder it is given (`model/` and `trainer/`).
-        about: joins the manifest (versions, recipe hash).
+        about: joins the manifest (versions, recipe hash, what the held-out examples cost).
 
     Raises:
         CheckpointError: it can't be written; what was there before is untouched.
@@ -86,6 +102,8 @@ def save_checkpoint(
             **about,
             "files": files,
         }
+        best = best_of([*checkpoints(run), Checkpoint(folder, position, stage, manifest)])
+        manifest["best"] = best.folder.name if best is not None else None  # so far
         (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         _sync_tree(aside)
         if folder.exists():
@@ -100,8 +118,11 @@ def save_checkpoint(
             f"the checkpoint of stage {stage}, step {position.step} can't be written to {run}: {error}",
             hint=_after_failure(run),
         ) from error
-    for old in checkpoints(run)[:-keep]:
-        shutil.rmtree(old.folder, ignore_errors=True)
+    found = checkpoints(run)
+    best = best_of(found)
+    for old in found[:-keep]:
+        if best is None or old.folder != best.folder:
+            shutil.rmtree(old.folder, ignore_errors=True)
     return folder
 
 

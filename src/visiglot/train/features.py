@@ -3,13 +3,17 @@
     <cache>/features/<key>/meta.json                 what the features are of
     <cache>/features/<key>/<shard>.safetensors       patches [n, N, Dv], pooled [n, Dv]; metadata: the n views' names
 
-The key is a hash of the encoder's weights, the layer it is read at, the preprocessing and the number format, so a
-changed encoder never meets old features. A view's name is the hash of the picture's bytes and its number; view 0 is the
-plain picture, the others are augmented by noise that follows from their name. Shards are written aside, synced and
-renamed, and several processes may add to one folder. A shard that can't be read is passed over, and its views are
-computed again.
+Where a connector's lower part is frozen too, what it makes of a view may be kept instead (`Connector.read`); the shards
+then hold that as patches [n, K, width], under a key that its weights are part of.
 
-Shapes: I pictures, N patches, Dv vision width.
+The key is a hash of the encoder's weights, the layer it is read at, the preprocessing, the tiling and the number
+format, so a changed encoder never meets old features. A view's name is the hash of the picture's bytes and its number;
+view 0 is the plain picture, the others are augmented by noise that follows from their name. Shards are written aside,
+synced and renamed, and several processes may add to one folder: each looks for what the others have written before it
+computes anything. Two compute a view both only if neither has written it yet; `part_of` gives them views apart. A shard
+that can't be read is passed over, and its views are computed again.
+
+Shapes: I pictures, N patches (of all tiles, where a picture is seen in tiles), Dv vision width.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +64,14 @@ class FeatureCache:
         self._where: dict[str, tuple[Any, int]] = {}  # name of a view -> open shard, row
         self._fresh: dict[str, tuple[Tensor, Tensor]] = {}  # computed and not yet on disk
         self._grid: tuple[int, int] | None = None
+        self._tiles = 1
+        self._read = False
         self._described = False
+        self._opened: set[Path] = set()
         self.broken: list[Path] = []
         """Shards that can't be read."""
+        self.computed = 0
+        """Views that this process has computed."""
         self._open_folder()
 
     def __len__(self) -> int:
@@ -75,12 +84,29 @@ class FeatureCache:
             ImageError: a picture can't be read.
             CheckpointError: the cache can't be written.
         """
-        names = [self.name(image, view) for image, view in zip(images, views, strict=True)]
-        self._compute({name: place for place, name in enumerate(names) if not self._has(name)}, images, views)
+        names = self._prepare(images, views)
         rows = [self._row(name) for name in names]
         return VisionFeatures(
-            torch.stack([patches for patches, _ in rows]), torch.stack([pooled for _, pooled in rows]), self._grid
+            torch.stack([patches for patches, _ in rows]),
+            torch.stack([pooled for _, pooled in rows]),
+            self._grid,
+            self._tiles,
+            self._read,
         )
+
+    def fill(self, images: Sequence[ImageRef], views: Sequence[int]) -> int:
+        """Compute what isn't there, as `features` does, and look at nothing; how many views were computed."""
+        before = self.computed
+        self._prepare(images, views)
+        return self.computed - before
+
+    def _prepare(self, images: Sequence[ImageRef], views: Sequence[int]) -> list[str]:
+        """Names of the views, all of which are there afterwards."""
+        names = [self.name(image, view) for image, view in zip(images, views, strict=True)]
+        if not all(map(self._has, names)):
+            self._open_folder()  # another process may have written them
+        self._compute({name: place for place, name in enumerate(names) if not self._has(name)}, images, views)
+        return names
 
     def name(self, image: ImageRef, view: int) -> str:
         return f"{image.key}/0" if view == 0 else f"{image.key}/{view}.{self._how_hash}"
@@ -127,8 +153,11 @@ class FeatureCache:
             pixels.append(self.pictures.views([images[place] for place in other.values()], noise, self.how))
         found = self.encode(torch.cat(pixels))
         if not self._described:
-            self._described, self._grid = True, found.grid
-            write_text(json.dumps({"grid": found.grid}) + "\n", self.folder / "meta.json", error=CheckpointError)
+            self._described, self._grid, self._tiles, self._read = True, found.grid, found.tiles, found.read
+            meta = {"grid": found.grid} | ({} if found.tiles == 1 else {"tiles": found.tiles})
+            meta |= {"read": True} if found.read else {}
+            write_text(json.dumps(meta) + "\n", self.folder / "meta.json", error=CheckpointError)
+        self.computed += len(missing)
         for row, name in enumerate([*plain, *other]):
             self._fresh[name] = (found.patches[row].clone(), found.pooled[row].clone())
         if len(self._fresh) >= SHARD:
@@ -143,16 +172,20 @@ class FeatureCache:
     def _open_folder(self) -> None:
         """Find what is there; nothing is written. Without a whole meta.json nothing counts."""
         try:
-            grid = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))["grid"]
+            meta = json.loads((self.folder / "meta.json").read_text(encoding="utf-8"))
+            grid = meta["grid"]
             self._grid = None if grid is None else (int(grid[0]), int(grid[1]))
+            self._tiles = int(meta.get("tiles", 1))
+            self._read = bool(meta.get("read", False))
         except (OSError, ValueError, KeyError, TypeError, IndexError):
             return
         self._described = True
-        for path in sorted(self.folder.glob("*.safetensors")):
+        for path in sorted(set(self.folder.glob("*.safetensors")) - self._opened):
             try:
                 self._open_shard(path)
             except (OSError, ValueError, KeyError, TypeError, SafetensorError):  # cut short, or not ours
                 self.broken.append(path)
+                self._opened.add(path)
 
     def _open_shard(self, path: Path) -> None:
         """Map a shard; its tensors are read when they are asked for."""
@@ -160,9 +193,23 @@ class FeatureCache:
         metadata = shard.metadata()  # type: ignore[no-untyped-call]
         for row, name in enumerate(json.loads(metadata["names"])):
             self._where.setdefault(name, (shard, row))
+        self._opened.add(path)
 
 
-def cache_key(vision: nn.Module, layer: int, fingerprint: str, dtype: torch.dtype) -> str:
+def part_of(image: ImageRef, parts: int) -> int:
+    """Which of `parts` processes computes all views of a picture, by its bytes. Raises OSError as `ImageRef.key`."""
+    return int(image.key[:15], 16) % parts
+
+
+def cache_key(
+    vision: nn.Module,
+    layer: int,
+    fingerprint: str,
+    dtype: torch.dtype,
+    *,
+    tiles: int = 1,
+    reader: Mapping[str, Tensor] | None = None,
+) -> str:
     """Hash of all that decides a picture's features.
 
     Args:
@@ -170,9 +217,13 @@ def cache_key(vision: nn.Module, layer: int, fingerprint: str, dtype: torch.dtyp
         layer: hidden state that is read.
         fingerprint: of the preprocessing.
         dtype: of the computation.
+        tiles: that the encoder sees a picture in, to a side.
+        reader: weights of the connector's part that reads the features, where it's what that makes that is kept.
     """
-    found = hashlib.sha256(json.dumps([layer, fingerprint, str(dtype)]).encode())
-    for name, tensor in sorted(vision.state_dict().items()):
+    stated = [layer, fingerprint, str(dtype), *([] if tiles == 1 else [tiles])]
+    found = hashlib.sha256(json.dumps(stated).encode())
+    named = [*sorted(vision.state_dict().items()), *sorted((reader or {}).items())]
+    for name, tensor in named:
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         found.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return found.hexdigest()[:32]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Collection, Sequence
-from typing import TypeVar
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -21,8 +21,6 @@ from visiglot.train.augment import noise_of
 from visiglot.train.features import FeatureCache
 from visiglot.train.pictures import Pictures
 from visiglot.types import Batch, ImageRef, PromptSpec, Sample, VisionFeatures
-
-T = TypeVar("T")
 
 
 class Feed:
@@ -54,18 +52,21 @@ class Feed:
         self.cache = cache
         self.views = views
 
-    def batch(self, samples: Sequence[Sample], step: int, upright: Collection[str] = ()) -> Batch:
+    def batch(
+        self, samples: Sequence[Sample], step: int, upright: Collection[str] = (), unseen: ImageRef | None = None
+    ) -> Batch:
         """The samples with their pictures as they look in a step.
 
         Args:
             upright: keys of pictures that aren't mirrored in it, see `upright`.
+            unseen: a picture to encode where the samples show none.
 
         Raises:
             ImageError: a picture can't be read.
         """
         if self.cache is not None:
-            return collate(samples, self.spec, features=lambda images: self._features(images, step))
-        return collate(samples, self.spec, pixels=lambda images: self._pixels(images, step, upright))
+            return collate(samples, self.spec, features=lambda images: self._features(images, step), unseen=unseen)
+        return collate(samples, self.spec, pixels=lambda images: self._pixels(images, step, upright), unseen=unseen)
 
     def close(self) -> None:
         """Keep the features that are only in memory. Raises CheckpointError."""
@@ -100,23 +101,57 @@ def upright(samples: Sequence[Sample]) -> frozenset[str]:
     return frozenset(keys)
 
 
-def split_rows(samples: Sequence[T], accumulate: int, rank: int, processes: int) -> list[Sequence[T]]:
-    """The rows of each forward pass of process `rank`.
+def split_rows(rows: int, accumulate: int, processes: int) -> list[range]:
+    """Places of the rows of each forward pass; process r makes passes r, r + processes, and so on.
 
-    Neighbours, which are of similar length, stay together. Parts differ by at most one row; a part without rows is left
+    Neighbours, which are of similar length, stay together. Passes differ by at most one row; one without rows is left
     out when there is one process, so that a step short of rows still runs.
 
     Raises:
         TrainingError: a process of several has no rows, since too many examples of the step were left out.
     """
     parts = accumulate * processes
-    edges = [round(part * len(samples) / parts) for part in range(parts + 1)]
-    own = [samples[edges[part] : edges[part + 1]] for part in range(rank, parts, processes)]
+    edges = [round(part * rows / parts) for part in range(parts + 1)]
+    found = [range(*pair) for pair in pairwise(edges)]
     if processes == 1:
-        own = [rows for rows in own if rows]
-    if not all(own):
+        return [places for places in found if places]
+    if not all(found):
         raise TrainingError(
-            f"a step has {len(samples)} rows for {accumulate} forward passes on each of {processes} processes",
+            f"a step has {rows} rows for {accumulate} forward passes on each of {processes} processes",
             hint="Raise batch.rows, lower batch.accumulate, or train with fewer processes.",
         )
-    return own
+    return found
+
+
+def split_by_tokens(sizes: Sequence[tuple[int, int]], tokens: int, processes: int) -> list[list[int]]:
+    """Places of the rows of each forward pass, none with more than `tokens` tokens unless it is a single row's.
+
+    The longest come first and are cut off where one more row wouldn't fit; then the passes with most rows are halved
+    until each process has as many as the others. Passes that processes make at the same time have similar lengths.
+
+    Args:
+        sizes: tokens of each row, of its prompt and of its targets beside that; both are padded to the pass's longest.
+
+    Raises:
+        TrainingError: there are fewer rows than processes, since too many examples of the step were left out.
+    """
+    parts: list[list[int]] = []
+    longest = (0, 0)
+    for place in sorted(range(len(sizes)), key=lambda place: -sum(sizes[place])):
+        wider = (max(longest[0], sizes[place][0]), max(longest[1], sizes[place][1]))
+        if parts and (len(parts[-1]) + 1) * sum(wider) <= tokens:
+            parts[-1].append(place)
+            longest = wider
+        else:
+            parts.append([place])
+            longest = sizes[place]
+    while len(parts) % processes:
+        largest = max(range(len(parts)), key=lambda part: len(parts[part]))
+        rows = parts[largest]
+        if len(rows) == 1:
+            raise TrainingError(
+                f"a step has {len(sizes)} rows, which give each of {processes} processes no equal number of passes",
+                hint="Raise batch.rows or batch.tokens, or train with fewer processes.",
+            )
+        parts[largest : largest + 1] = [rows[: len(rows) // 2], rows[len(rows) // 2 :]]
+    return parts

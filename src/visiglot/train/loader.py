@@ -16,7 +16,7 @@ import torch
 from visiglot.data.batches import Batches
 from visiglot.data.ledger import BAD_PICTURE, Ledger
 from visiglot.errors import DataError, ImageError, TrainingError
-from visiglot.train.feed import Feed, split_rows, upright
+from visiglot.train.feed import Feed, split_by_tokens, split_rows, upright
 from visiglot.train.objectives import Objective
 from visiglot.types import Batch, OnBad, Sample
 
@@ -49,6 +49,8 @@ class Loader:
         objective: which rows it takes.
         accelerator: which rows are this process's.
         accumulate: forward passes of each process in a step.
+        tokens: most tokens of a forward pass, instead of their number.
+        meet: have all processes encode pictures when one does, since the encoder is cut up over them.
         on_bad: what a picture that can't be read does.
         ledger: where examples that are left out are counted.
     """
@@ -61,6 +63,8 @@ class Loader:
         accelerator: Accelerator,
         *,
         accumulate: int,
+        tokens: int | None = None,
+        meet: bool = False,
         on_bad: OnBad,
         ledger: Ledger,
     ) -> None:
@@ -69,6 +73,8 @@ class Loader:
         self.objective = objective
         self.accelerator = accelerator
         self.accumulate = accumulate
+        self.tokens = tokens
+        self.meet = meet
         self.on_bad = on_bad
         self.ledger = ledger
 
@@ -114,17 +120,41 @@ class Loader:
         rank, processes = self.accelerator.process_index, self.accelerator.num_processes
         batches: list[Batch] = []
         bad: dict[int, str] = {}
-        for places in split_rows(range(len(samples)), self.accumulate, rank, processes):
+        passes = self.passes(samples)
+        for first in range(0, len(passes), processes):
+            places = passes[first + rank]
+            unseen = self._unseen(samples, passes[first : first + processes], rank)
             try:
-                batches.append(self.feed.batch([samples[place] for place in places], step, still))
+                rows = self.objective.rows([samples[place] for place in places])
+                picture = None if unseen is None else samples[unseen].images[0]
+                batches.append(self.feed.batch(rows, step, still, picture))
             except ImageError:
-                found = unreadable(self.feed, [samples[place] for place in places], step)
+                shown = [*places] if unseen is None else [*places, unseen]
+                found = unreadable(self.feed, [samples[place] for place in shown], step)
                 if not found:
                     raise
                 if self.on_bad == "error":
                     raise next(iter(found.values())) from None
-                bad |= {places[row]: error.message for row, error in found.items()}
+                bad |= {shown[row]: error.message for row, error in found.items()}
         return Loaded(step, samples, batches, bad)
+
+    def passes(self, samples: Sequence[Sample]) -> Sequence[Sequence[int]]:
+        """Places of the rows of each forward pass of a step, of all processes in turn. Raises TrainingError."""
+        if self.tokens is None:
+            return split_rows(len(samples), self.accumulate, self.accelerator.num_processes)
+        return split_by_tokens([self._size(sample) for sample in samples], self.tokens, self.accelerator.num_processes)
+
+    def _size(self, sample: Sample) -> tuple[int, int]:
+        rows = self.objective.rows([sample])
+        apart = self.batches.spec.layout == "seq2seq"
+        targets = max(len(row.labels) for row in rows) if apart else 0
+        return max(len(row.ids) for row in rows) * len(rows), targets * len(rows)
+
+    def _unseen(self, samples: Sequence[Sample], together: Sequence[Sequence[int]], rank: int) -> int | None:
+        """The example whose picture this process encodes beside its rows, that show none while another's do."""
+        if not self.meet or any(samples[place].images for place in together[rank]):
+            return None
+        return next((place for places in together for place in places if samples[place].images), None)
 
     def _bad_of_all(self, loaded: Loaded) -> Mapping[int, str]:
         """`Loaded.bad` of all processes, whose rows are compared first."""

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import math
 import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,18 +22,22 @@ import torch
 from visiglot.config import Recipe, cache_dir
 from visiglot.data.collate import to_device
 from visiglot.data.ledger import Ledger
-from visiglot.errors import CheckpointError, ConfigError, TrainingError
-from visiglot.files import write_text
+from visiglot.errors import ConfigError
 from visiglot.memory import release_memory
 from visiglot.models.build import build_model
 from visiglot.models.load import load_model
 from visiglot.models.processor import VisiglotProcessor
-from visiglot.models.runs import Position
+from visiglot.models.runs import Position, last_complete
 from visiglot.models.vlm import VisionLanguageModel
 from visiglot.train.checkpoint import owned
+from visiglot.train.ending import agree, ending_together, listening, stopped
+from visiglot.train.failed import not_finite, rows_not_finite
+from visiglot.train.frozen import describe_named
+from visiglot.train.launch import detect_launch, refuse_misfits
 from visiglot.train.optimiser import build_optimiser
 from visiglot.train.precision import build_accelerator
 from visiglot.train.resume import Run, open_run
+from visiglot.train.sharding import cuts_up, describe_pieces, spread
 from visiglot.train.stages import (
     Sources,
     Stage,
@@ -46,7 +48,6 @@ from visiglot.train.stages import (
     texts_of,
 )
 from visiglot.train.track import Tracker
-from visiglot.types import Sample
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -71,34 +72,48 @@ def fit(
         report: who is told; default the terminal.
 
     Raises:
-        VisiglotError: of every kind; nothing is half-written.
+        VisiglotError: of every kind; nothing is half-written. A StoppedError says that a signal ended the run, which is
+            saved.
     """
     folder = out or cache_dir() / "runs" / recipe.name
+    launch = detect_launch()
     accelerator = build_accelerator(recipe.train.precision, device)
+    refuse_misfits(launch, device, accelerator.num_processes)
     tracker = (report or Tracker.to_terminal()) if accelerator.is_main_process else Tracker()
     alone = contextlib.nullcontext() if dry_run or not accelerator.is_main_process else owned(folder)
-    with alone, tracker:
+    with ending_together(accelerator), alone, tracker:
+        for line in launch.lines():
+            tracker.say(line)
         run = open_run(recipe, folder, resume=resume, dry_run=dry_run, main=accelerator.is_main_process)
         if run.finished:
             tracker.say(f"{recipe.name}: finished already, {run.folder}")
             return folder
         if not dry_run and accelerator.is_main_process:
             tracker.open_log(folder / "log.jsonl", run.start if run.checkpoint else None)
+            tracker.open_boards(recipe, folder, run.start)
         kept = None if dry_run or not accelerator.is_main_process else folder / "ledger.jsonl"
         ledger = Ledger(kept, recipe.train.max_bad)
         sources = Sources()
         model, processor = _model(recipe, run, sources, tracker)
         set_attention(model, recipe)
-        model.to(accelerator.device)
+        for line in describe_named(recipe, run.named):
+            tracker.say(line)
+        cut = cuts_up(recipe, accelerator.num_processes)
         tracker.say(f"{accelerator.device}, {'bf16' if accelerator.mixed_precision == 'bf16' else 'fp32'}, {folder}")
         for index in range(run.start.stage_index, len(recipe.stages)):
             if run.start == Position(index, recipe.stages[index].steps):
                 continue
+            as_it_is = not cut and recipe.model.language_model.quantize is None
+            for part in (model,) if as_it_is else (model.vision, model.connector):  # else the rest follows in pieces
+                part.to(accelerator.device)
             stage = prepare_stage(recipe, index, model, processor, sources, accelerator, ledger)
-            for line in stage.lines:
+            for line in (*stage.lines, *run.describe_processes(stage, accelerator.num_processes)):
                 tracker.say(line)
             if not dry_run:
                 train_stage(recipe, stage, model, processor, run, accelerator, tracker)
+                if cut and index + 1 < len(recipe.stages):  # the next stage takes it whole, as a resumed run does
+                    model, processor = _whole_again(folder)
+                    set_attention(model, recipe)
         for line in left_out(ledger):
             tracker.say(line)
     return folder
@@ -114,15 +129,22 @@ def train_stage(
     tracker: Tracker,
 ) -> None:
     """Make the steps of one stage that are still to be made."""
-    section = stage.section
-    objective = stage.objective.to(accelerator.device)
+    section, objective = stage.section, stage.objective
+    first = run.first_step(stage.index)
+    run.restore_objective(stage.index, objective)
+    cut = cuts_up(recipe, accelerator.num_processes)
+    whole = TrainingStep(model, objective)
+    module = spread(whole, accelerator, cut=cut, cached=stage.feed.cache is not None)
+    stage.follow(model)
     optimiser = build_optimiser(model, stage.groups, objective, section)
-    first = run.restore(stage.index, objective, optimiser)
-    module, optimiser = accelerator.prepare(TrainingStep(model, objective), optimiser)
+    run.restore_optimiser(stage.index, optimiser)
+    optimiser = accelerator.prepare_optimizer(optimiser)
     parameters = stage.parameters()
+    if cut:
+        tracker.say(f"  {describe_pieces(module, accelerator.num_processes)}")
 
     tracker.begin_stage(section.name, section.steps, first)
-    with contextlib.closing(stage.feed), ThreadPoolExecutor(1, "visiglot-data") as thread:
+    with contextlib.closing(stage.feed), ThreadPoolExecutor(1, "visiglot-data") as thread, listening() as stop:
         coming = thread.submit(stage.loader.load, first)
         for step in range(first, section.steps):
             asked = time.perf_counter()
@@ -134,6 +156,7 @@ def train_stage(
             samples, batches = loaded.samples, loaded.batches
             total = objective.count(samples)  # supervised tokens of the whole step
             seed_step(recipe.train.seed, section.name, step, accelerator.process_index)
+            bad: list[str] = []  # rows whose loss isn't finite
             finite = True
             for number, batch in enumerate(batches, start=1):
                 last = number == len(batches)
@@ -141,10 +164,13 @@ def train_stage(
                     loss = module(to_device(batch, accelerator.device))
                     accelerator.backward(loss.sum * accelerator.num_processes / total)  # processes are averaged
                 finite = finite and bool(torch.isfinite(loss.sum))
-                tracker.window.add_rows(batch, loss.rows.tolist(), loss.counts.tolist())
+                losses = loss.rows.tolist()
+                bad += rows_not_finite(batch, losses)
+                tracker.window.add_rows(batch, losses, loss.counts.tolist())
             norm = float(accelerator.clip_grad_norm_(parameters, section.clip or math.inf))
-            if not finite or not math.isfinite(norm):
-                raise _not_finite(run.folder, stage, step, samples, norm, main=accelerator.is_main_process)
+            broken, asked = agree(accelerator, broken=not (finite and math.isfinite(norm)), asked=stop.number)
+            if broken:
+                raise not_finite(run.folder, stage, step, samples, batches, bad, norm, accelerator)
             for group in optimiser.param_groups:
                 group["lr"] = group["peak_lr"] * schedule(section, step)
             optimiser.step()
@@ -156,12 +182,17 @@ def train_stage(
             at_end = position.step == section.steps
             if at_end or position.step % recipe.train.log_every == 0:
                 rates = {group["path"]: group["lr"] for group in optimiser.param_groups}
+                tracker.window = tracker.window.of_all(accelerator)
                 tracker.log(section.name, position, section.steps, lr=rates, norm=norm, tokens=run.tokens)
+            costs = None
             if stage.validation is not None and stage.validation.is_due(position.step, section.steps):
-                tracker.validated(section.name, position, section.steps, stage.validation.measure(module))
-            if at_end or position.step % recipe.train.save_every == 0:
-                run.save(stage, position, model, processor, optimiser, accelerator)
+                costs = stage.validation.measure(module)
+                tracker.validated(section.name, position, section.steps, costs)
+            if at_end or asked or position.step % recipe.train.save_every == 0:
+                run.save(stage, position, model, processor, optimiser, accelerator, costs)
                 release_memory()
+            if asked and not run.ends_at(position):
+                raise stopped(section.name, position.step, asked)
     tracker.end_stage()
     accelerator.free_memory()
 
@@ -179,6 +210,13 @@ def _model(
     for line in built.report:
         tracker.say(line)
     return built.model, built.processor
+
+
+def _whole_again(folder: Path) -> tuple[VisionLanguageModel, VisiglotProcessor]:
+    """The model of a run's last checkpoint."""
+    last = last_complete(folder)
+    assert last is not None
+    return load_model(str(last / "model"), device="cpu", dtype="fp32")
 
 
 def set_attention(model: VisionLanguageModel, recipe: Recipe) -> None:
@@ -206,20 +244,3 @@ def left_out(ledger: Ledger) -> list[str]:
     counts = ", ".join(f"{count:,} {reason}" for reason, count in ledger.reasons.most_common())
     where = f"; {ledger.path} names them" if ledger.path else ""
     return [f"left out: {ledger.skipped:,} of {ledger.seen:,} examples ({counts}){where}"]
-
-
-def _not_finite(
-    folder: Path, stage: Stage, step: int, samples: Sequence[Sample], norm: float, *, main: bool
-) -> TrainingError:
-    """The error of a step whose loss or gradient isn't finite; the main process lists its examples in the run."""
-    name = f"failed-{stage.section.name}-{step + 1}.json"
-    ids = [sample.id for sample in samples]
-    if main:
-        listed = json.dumps({"stage": stage.section.name, "step": step + 1, "ids": ids}, ensure_ascii=False)
-        write_text(listed, folder / name, error=CheckpointError)
-    shown = ", ".join(ids[:3])
-    return TrainingError(
-        f"stage {stage.section.name}, step {step + 1}: the loss or its gradient (norm {norm:g}) isn't finite; "
-        f"the step's {len(ids)} examples: {shown}{', …' if len(ids) > 3 else ''}",
-        hint=f"{folder / name} lists them. Lower the learning rate or lengthen warmup_steps, then --resume.",
-    )

@@ -7,43 +7,39 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.distributed.tensor import DTensor
 
-from visiglot.config import Recipe, StageSection, cache_dir
+from visiglot.config import Recipe, StageSection
 from visiglot.data.batches import Batches
 from visiglot.data.ledger import Ledger
 from visiglot.data.licences import permitted
 from visiglot.data.mixture import Mixture, describe_table
-from visiglot.data.opening import asked_of, open_section, refuse_untranslated
+from visiglot.data.opening import asked_of, open_section, refuse_untranslated, rows_left_out
 from visiglot.data.source import Source
-from visiglot.errors import ConfigError, DataError, ImageError, TrainingError
+from visiglot.errors import ConfigError, DataError, TrainingError
 from visiglot.languages import resolve
 from visiglot.models.parts import PartGroup, apply_parts, describe_parts
 from visiglot.models.processor import VisiglotProcessor
+from visiglot.models.quantize import is_quantized, quantize_frozen, unquantize
 from visiglot.models.vlm import VisionLanguageModel
 from visiglot.prompts import placing_of
+from visiglot.train.caching import stage_cache
 from visiglot.train.directions import says_side
-from visiglot.train.features import FeatureCache, cache_key, predicted_bytes
 from visiglot.train.feed import Feed
 from visiglot.train.loader import Loader
 from visiglot.train.objectives import OBJECTIVES, Objective, ObjectiveLoss
 from visiglot.train.pictures import Pictures
-from visiglot.train.validate import CUT_UP, Validation, prepare_validation
-from visiglot.types import Batch, ImageRef, Sample, VisionFeatures
+from visiglot.train.sharding import cuts_up, refuse_uncuttable
+from visiglot.train.validate import Validation, prepare_validation
+from visiglot.types import Batch, Sample
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-ENCODE_ROWS = 64
-"""Pictures that go through the frozen encoder together."""
-
-COUNTED_DRAWS = 50_000
-"""Draws that are looked through for different pictures before a cache is filled."""
 
 
 class TrainingStep(nn.Module):
@@ -57,11 +53,21 @@ class TrainingStep(nn.Module):
     def forward(self, batch: Batch) -> ObjectiveLoss:
         """What `batch` costs under the objective."""
         loss: ObjectiveLoss = self.objective(self.model, batch)
-        if torch.is_grad_enabled() and not loss.sum.requires_grad:
-            # text alone before a frozen language model: nothing to learn from, yet backward has to be possible
-            nothing = [parameter.flatten()[:1].sum() * 0 for parameter in self.parameters() if parameter.requires_grad]
-            loss = dataclasses.replace(loss, sum=loss.sum + torch.stack(nothing).sum())
+        if torch.is_grad_enabled() and self._teaches_nothing(batch):
+            # Backward has to be possible, and DDP waits for a gradient in each process. One is enough: a parameter that
+            # is never used must not decay here. That the loss has a gradient says nothing: with checkpointing, word
+            # embeddings have one.
+            first = next(parameter for parameter in self.parameters() if parameter.requires_grad)
+            piece = first.to_local().detach().requires_grad_() if isinstance(first, DTensor) else first
+            loss = dataclasses.replace(loss, sum=loss.sum + piece.flatten()[:1].sum() * 0)
         return loss
+
+    def _teaches_nothing(self, batch: Batch) -> bool:
+        """Whether it is text alone, and nothing trains that reads text."""
+        if batch.pixel_values is not None or batch.features is not None:
+            return False
+        readers = (self.model.language_model, self.objective)
+        return not any(parameter.requires_grad for part in readers for parameter in part.parameters())
 
 
 @dataclass
@@ -81,6 +87,14 @@ class Stage:
         """Everything that trains, the objective's own included."""
         of_parts = [parameter for group in trained(self.groups) for _, parameter in group.parameters]
         return of_parts + list(self.objective.parameters())
+
+    def follow(self, model: VisionLanguageModel) -> None:
+        """Take the parameters that `model` has now in place of those of the same names that it had."""
+        now = dict(model.named_parameters())
+        self.groups = [
+            dataclasses.replace(group, parameters=tuple((name, now[name]) for name, _ in group.parameters))
+            for group in self.groups
+        ]
 
 
 def prepare_stage(
@@ -107,13 +121,18 @@ def prepare_stage(
             [f"stages.{section.name}.batch.rows: is {section.batch.rows}, too few for {passes} forward passes a step"],
             hint=f"accumulate ({section.batch.accumulate}) x processes ({accelerator.num_processes}) must fit into it.",
         )
-    if accelerator.distributed_type in CUT_UP:
-        refuse_cut_up(recipe, section, model, accelerator.distributed_type)
     spec = dataclasses.replace(processor.spec(), placing=placing_of(model.config, processor))
+    if is_quantized(model) and wants_new_layers(model, section):
+        unquantize(model)
     with torch.random.fork_rng(devices=[]):  # new weights, low-rank layers and projections, follow from the seed
         torch.manual_seed(recipe.train.seed + index)
         groups = apply_parts(model, section)
         objective = OBJECTIVES.get(section.objective)(model, spec, recipe.train, section.options)
+    cut = cuts_up(recipe, accelerator.num_processes)
+    if cut:
+        refuse_uncuttable(recipe, section, model, objective)
+    quantised = _quantise(recipe, model, accelerator)
+    refuse_no_twins(recipe, section, objective)
     set_modes(model, gradient_checkpointing=recipe.train.gradient_checkpointing)
     mixture = sources.mixture(recipe, section, seed=recipe.train.seed + index)
     batches = Batches(
@@ -121,6 +140,7 @@ def prepare_stage(
         spec,
         rows=section.batch.rows,
         group_by_length=section.batch.group_by_length,
+        balance_languages=section.batch.balance_languages,
         seed=recipe.train.seed + index,
         ledger=ledger,
         skip_bad=recipe.train.on_bad == "skip",
@@ -131,12 +151,14 @@ def prepare_stage(
         f"stage {section.name} ({index + 1} of {len(recipe.stages)}): {section.objective}, "
         f"{section.steps:,} steps of {section.batch.rows} examples"
     ]
-    lines += [f"  {line}" for line in describe_parts(model, groups)]
+    lines += [f"  {line}" for line in (*describe_parts(model, groups), *quantised)]
     own = sum(parameter.numel() for parameter in objective.parameters())
     lines += [f"  objective {section.objective}: {own:,} parameters of its own, lr {section.lr:.0e}"] if own else []
     lines += [f"  {line}" for line in describe_table(mixture.table())]
+    for name, source in zip(mixture.names, mixture.sources, strict=True):
+        lines += [f"  {name}: {count:,} left out, {reason}" for reason, count in rows_left_out(source).items()]
     lines.append(f"  {check_supervision(batches.step(0), objective, recipe, section)}")
-    cache, cache_line = _feature_cache(recipe, section, model, processor, pictures, mixture, accelerator)
+    cache, cache_line = stage_cache(recipe, section, model, processor, pictures, mixture, accelerator)
     lines += [f"  {cache_line}"] if cache_line else []
     feed = Feed(
         spec,
@@ -152,6 +174,8 @@ def prepare_stage(
         objective,
         accelerator,
         accumulate=section.batch.accumulate,
+        tokens=section.batch.tokens,
+        meet=cut,
         on_bad=recipe.train.on_bad,
         ledger=ledger,
     )
@@ -175,6 +199,20 @@ def set_modes(model: VisionLanguageModel, *, gradient_checkpointing: bool) -> No
         part.train(any(parameter.requires_grad for parameter in part.parameters()))
     if gradient_checkpointing:
         model.language_model.activation_checkpointing_enable({"use_reentrant": False})
+
+
+def wants_new_layers(model: VisionLanguageModel, section: StageSection) -> bool:
+    """Whether a stage gives the model low-rank layers that it hasn't."""
+    return model.config.lora is None and any(part.train == "lora" for part in section.parts.values())
+
+
+def _quantise(recipe: Recipe, model: VisionLanguageModel, accelerator: Accelerator) -> list[str]:
+    """Quantise the language model as the recipe asks, unless it is; lines about it. Raises ModelError."""
+    kind = recipe.model.language_model.quantize
+    if kind is None or is_quantized(model):
+        return []
+    dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+    return quantize_frozen(model, kind, accelerator.device, dtype)
 
 
 def schedule(section: StageSection, step: int) -> float:
@@ -223,17 +261,15 @@ class Sources:
         return Mixture(data, total=section.steps * section.batch.rows, seed=seed, sources=self._built[key])
 
 
-def refuse_cut_up(recipe: Recipe, section: StageSection, model: VisionLanguageModel, by: str) -> None:
-    """Raises ConfigError for what needs whole tensors, under something that gives each process a piece of them."""
-    where = f"stages.{section.name}"
-    problems = []
-    if section.optimiser == "muon":
-        problems.append(f"{where}.optimiser: muon can't train what {by} cuts up; use adamw")
-    if section.objective == "assignment" and model.connector.memory is not None:
-        problems.append(f"{where}.objective: assignment can't set phrases of a memory that {by} cuts up")
-    if problems:
-        hint = "Or train this stage on one device, or on several with a copy of the model each."
-        raise ConfigError(f"recipe {recipe.name}", problems, hint=hint)
+def refuse_no_twins(recipe: Recipe, section: StageSection, objective: Objective) -> None:
+    """Raises ConfigError: the objective compares rows with their twins, and no source of the stage gives any."""
+    sources = (section.data or recipe.data).sources
+    if objective.needs_twins and not any(source.task_options.get("twins") for source in sources):
+        raise ConfigError(
+            f"recipe {recipe.name}",
+            [f"stages.{section.name}.options: compare twins, but no source of the stage has task_options.twins"],
+            hint="Give a source the task mvqa or lrm with {twins: true}.",
+        )
 
 
 def languages_of(recipe: Recipe) -> tuple[str, ...]:
@@ -287,87 +323,3 @@ def check_supervision(samples: Sequence[Sample], objective: Objective, recipe: R
             hint="Look at the data with `visiglot data check`, or lower train.min_supervised if that is meant.",
         )
     return f"supervised: {supervised:,} of {tokens:,} tokens of the first step ({share:.1%})"
-
-
-# --- pictures --------------------------------------------------------------------------------------------------------
-
-
-def _feature_cache(
-    recipe: Recipe,
-    section: StageSection,
-    model: VisionLanguageModel,
-    processor: VisiglotProcessor,
-    pictures: Pictures,
-    mixture: Mixture,
-    accelerator: Accelerator,
-) -> tuple[FeatureCache | None, str]:
-    """The stage's cache and a line about it; None when it asks for none."""
-    if section.cache_views == 0:
-        return None, ""
-    if section.augment:
-        return None, "feature cache: not used, since augment draws pictures anew"
-    if any(parameter.requires_grad for parameter in model.vision.parameters()):
-        raise ConfigError(
-            f"recipe {recipe.name}",
-            [f"stages.{section.name}.cache_views: is {section.cache_views}, but vision trains in this stage"],
-            hint="Only a frozen encoder's features can be kept: set cache_views to 0, or parts.vision.train to frozen.",
-        )
-    dtype = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
-    key = cache_key(model.vision, model.config.vision_layer, processor.fingerprint(), dtype)
-    folder = cache_dir() / "features" / key
-    encode = frozen_encoder(model, accelerator, dtype)
-    cache = FeatureCache(folder, encode, pictures, section.augmentation)
-    skip_bad = recipe.train.on_bad == "skip"
-    example, number = count_pictures(mixture, skip_bad=skip_bad)
-    if example is None:
-        return cache, "feature cache: the data has no pictures"
-    size = ""
-    with contextlib.suppress(*((ImageError,) if skip_bad else ())):
-        found = encode(pictures.plain([example]))
-        size = f" = {predicted_bytes(found, number, section.cache_views) / 2**20:,.0f} MB"
-    return cache, (
-        f"feature cache: about {number:,} pictures x {section.cache_views} views{size} in {folder}, "
-        f"{len(cache):,} views there already"
-        + (f"; {len(cache.broken)} broken files passed over" if cache.broken else "")
-    )
-
-
-def frozen_encoder(
-    model: VisionLanguageModel, accelerator: Accelerator, dtype: torch.dtype
-) -> Callable[[Tensor], VisionFeatures]:
-    """Pixel values [I, 3, H, W] on the CPU -> features on the CPU, in slices that fit the device."""
-
-    def encode(pixels: Tensor) -> VisionFeatures:
-        with torch.no_grad(), accelerator.autocast():
-            found = [model.encode_images(part.to(accelerator.device)) for part in torch.split(pixels, ENCODE_ROWS)]
-        return VisionFeatures(
-            torch.cat([part.patches.to("cpu", dtype) for part in found]),
-            torch.cat([part.pooled.to("cpu", dtype) for part in found]),
-            found[0].grid,
-        )
-
-    return encode
-
-
-def count_pictures(mixture: Mixture, *, skip_bad: bool = False) -> tuple[ImageRef | None, int]:
-    """A picture of the mixture and about how many different ones it has.
-
-    Exact up to COUNTED_DRAWS draws; beyond, new pictures are taken to keep coming as in the last tenth of those.
-
-    Raises:
-        DataError: a row can't be read, unless such are passed over.
-    """
-    passed_over = (DataError,) if skip_bad else ()
-    looked = min(len(mixture), COUNTED_DRAWS)
-    seen: dict[Path | str, ImageRef] = {}
-    before = 0
-    for k in range(looked):
-        if k == looked * 9 // 10:
-            before = len(seen)
-        with contextlib.suppress(*passed_over):
-            for image in mixture[k].images:
-                seen.setdefault(image.path or image.key, image)  # files needn't be read to be counted
-    if not seen:
-        return None, 0
-    rate = (len(seen) - before) / max(looked - looked * 9 // 10, 1)
-    return next(iter(seen.values())), len(seen) + round(rate * (len(mixture) - looked))

@@ -1,4 +1,6 @@
-"""What a run tells: lines at the start, a line of progress on a terminal, and a JSON object for each logged step."""
+"""What a run tells: lines at the start, a line of progress on a terminal, and a JSON object for each logged step, which
+boards show too if they are asked to.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +17,17 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from visiglot.config import Recipe
 from visiglot.errors import CheckpointError
 from visiglot.files import split_lines, write_text
 from visiglot.memory import peak_memory_mb
 from visiglot.models.runs import Position
+from visiglot.train.boards import BOARDS, Board, flat
 from visiglot.types import IGNORE, Batch
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
+
     from visiglot.train.costs import Cost, Costs
 
 SHOWN = 4
@@ -30,7 +36,7 @@ SHOWN = 4
 
 @dataclass
 class Window:
-    """Sums since the last logged step."""
+    """Sums since the last logged step, `waited` the seconds without data, peaks those of the run so far."""
 
     loss: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     count: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -39,6 +45,8 @@ class Window:
     supervised: int = 0
     images: int = 0
     waited: float = 0.0
+    peak_memory_mb: int = 0
+    peak_device_mb: int = 0
     steps: int = 0
     started: float = field(default_factory=time.perf_counter)
 
@@ -55,8 +63,26 @@ class Window:
         elif batch.pixel_values is not None:
             self.images += len(batch.pixel_values)
 
+    def of_all(self, accelerator: Accelerator) -> Window:
+        """The windows of all processes together, which call this at once; the longest wait and the highest peaks."""
+        from accelerate.utils import gather_object
+
+        self.peak_memory_mb, self.peak_device_mb = peak_memory_mb(), peak_device_mb()
+        if accelerator.num_processes == 1:
+            return self
+        found = Window(steps=self.steps, started=self.started)
+        for part in gather_object([self]):
+            for language, loss in part.loss.items():
+                found.loss[language] += loss
+                found.count[language] += part.count[language]
+            for name in ("examples", "tokens", "supervised", "images"):
+                setattr(found, name, getattr(found, name) + getattr(part, name))
+            for name in ("waited", "peak_memory_mb", "peak_device_mb"):
+                setattr(found, name, max(getattr(found, name), getattr(part, name)))
+        return found
+
     def summary(self) -> dict[str, Any]:
-        """Means and rates of the window; rates are per second."""
+        """Means and rates of the window; rates are per second, `waiting` is the share of its time without data."""
         seconds = time.perf_counter() - self.started
         return {
             "loss": round(sum(self.loss.values()) / max(sum(self.count.values()), 1), 6),
@@ -71,6 +97,9 @@ class Window:
             "images_per_s": round(self.images / seconds, 2),
             "seconds": round(seconds, 3),
             "waited_s": round(self.waited, 3),
+            "waiting": round(self.waited / seconds, 4),
+            "peak_memory_mb": self.peak_memory_mb,
+            "peak_device_mb": self.peak_device_mb,
         }
 
 
@@ -86,6 +115,8 @@ class Tracker:
         self.console = console
         self.window = Window()
         self._log: Path | None = None
+        self._boards: list[Board] = []
+        self._before: list[int] = []
         self._progress: Progress | None = None
         self._task: TaskID | None = None
 
@@ -100,6 +131,9 @@ class Tracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end_stage()
+        for board in self._boards:
+            board.close()
+        self._boards = []
 
     def say(self, line: str = "") -> None:
         if self.console is not None:
@@ -120,6 +154,20 @@ class Tracker:
                 raise CheckpointError(f"{path} can't be read: {error.strerror or error}", hint=_ROOM) from error
             kept = [f"{line}\n" for line in lines if _is_at_most(line, resumed_at)]
         write_text("".join(kept), path, error=CheckpointError)
+
+    def open_boards(self, recipe: Recipe, folder: Path, start: Position) -> None:
+        """Show every record on the boards that the recipe names, too.
+
+        Args:
+            start: where the run goes on.
+
+        Raises:
+            UnknownNameError: there is no such board.
+            VisiglotError: its package isn't installed.
+        """
+        self._before = [sum(stage.steps for stage in recipe.stages[:index]) for index in range(len(recipe.stages))]
+        done = self._before[start.stage_index] + start.step
+        self._boards = [BOARDS.get(name)(recipe, folder, done) for name in recipe.train.track]
 
     def begin_stage(self, name: str, steps: int, done: int) -> None:
         self.window = Window()
@@ -168,10 +216,8 @@ class Tracker:
             "gradient_norm": round(norm, 4),
             "lr": lr,
             "tokens": tokens,
-            "peak_memory_mb": peak_memory_mb(),
         }
-        if self._log is not None:
-            _append(json.dumps(record, ensure_ascii=False) + "\n", self._log)
+        self._record(record, position)
         languages = describe_losses(found["loss_by_language"])
         rate = f"loss {found['loss']:.3f}{languages}  {found['examples_per_s']:.0f} examples/s"
         if self._progress is not None and self._task is not None:
@@ -204,8 +250,7 @@ class Tracker:
             },
             "seconds": round(costs.seconds, 3),
         }
-        if self._log is not None:
-            _append(json.dumps(record, ensure_ascii=False) + "\n", self._log)
+        self._record(record, position)
         by_language = describe_losses({code: cost.mean for code, cost in languages.items()})
         by_task = ", ".join(f"{task} {cost.mean:.2f}" for task, cost in tasks.items())
         left_out = costs.describe_left_out()
@@ -216,6 +261,12 @@ class Tracker:
             + (f"  left out: {left_out}" if left_out else "")
         )
         self.window.started += costs.seconds
+
+    def _record(self, record: Mapping[str, Any], position: Position) -> None:
+        if self._log is not None:
+            _append(json.dumps(record, ensure_ascii=False) + "\n", self._log)
+        for board in self._boards:
+            board.show(dict(flat(record)), self._before[position.stage_index] + position.step)
 
 
 def _described(cost: Cost) -> dict[str, Any]:
@@ -236,6 +287,13 @@ def describe_losses(by_language: Mapping[str, float]) -> str:
     worst = sorted(by_language, key=lambda language: -by_language[language])
     shown = ", ".join(f"{language} {by_language[language]:.2f}" for language in worst[:SHOWN])
     return f" (worst {shown})" if len(worst) > SHOWN else f" ({shown})"
+
+
+def peak_device_mb() -> int:
+    """Largest memory that tensors had on the GPU so far, in MB; 0 where none was used."""
+    import torch
+
+    return round(torch.cuda.max_memory_allocated() / 2**20) if torch.cuda.is_available() else 0
 
 
 _ROOM = "Make room there or correct the permissions, then go on with --resume."

@@ -29,6 +29,7 @@ from visiglot.train.feed import Feed
 from visiglot.train.loader import unreadable
 from visiglot.train.objectives import Objective, ObjectiveLoss
 from visiglot.train.pictures import Pictures
+from visiglot.train.sharding import cuts_up, let_go
 from visiglot.types import Batch, OnBad, PromptSpec, Sample
 
 if TYPE_CHECKING:
@@ -39,9 +40,6 @@ MEMORY = 256 * 2**20
 
 MOST_ROWS = 64
 """Rows of a forward pass, which encodes its pictures at once where training may have them from the cache."""
-
-CUT_UP = ("FSDP", "DEEPSPEED", "MEGATRON_LM")
-"""Ways to distribute a model under which no process has it whole."""
 
 PASSES = 16
 """Forward passes whose rows are sorted by length together."""
@@ -57,6 +55,7 @@ class Validation:
         feed: plain pictures, not those of training.
         objective: of the stage; its `row_by_row` is true.
         accelerator: each process costs its share of the examples.
+        cut: the model is cut up, so that all processes cost all examples together.
         rows: of a forward pass.
         every: steps between two validations; there is one at the end too.
         on_bad: what an example that can't be read does; skipped ones don't count in the run's ledger.
@@ -74,6 +73,7 @@ class Validation:
         rows: int,
         every: int,
         on_bad: OnBad,
+        cut: bool = False,
     ) -> None:
         assert objective.row_by_row
         self.mixture = mixture
@@ -85,6 +85,7 @@ class Validation:
         self.rows = rows
         self.every = every
         self.on_bad = on_bad
+        self.cut = cut
 
     def is_due(self, step: int, steps: int) -> bool:
         """Whether to validate after `step` of `steps`."""
@@ -103,13 +104,15 @@ class Validation:
         from accelerate.utils import gather_object
 
         began = time.perf_counter()
-        step = self.accelerator.unwrap_model(module)  # processes have different numbers of passes, so they don't meet
+        # copies don't meet, for processes have different numbers of passes; pieces have to
+        step = module if self.cut else self.accelerator.unwrap_model(module)
         own = Costs()
         with evaluating(step), torch.no_grad():
             for batch in self._batches(own.left_out):
                 self._cost(step, batch, own)
+        let_go(module)
         costs = Costs()
-        for part in gather_object([own]):
+        for part in [own] if self.cut else gather_object([own]):
             costs.left_out.update(part.left_out)
             for (language, task), cost in part.cells.items():
                 costs.add(language, task, cost)
@@ -134,7 +137,7 @@ class Validation:
 
     def _batches(self, left_out: Counter[str]) -> Iterator[Batch]:
         """This process's share, in rows of similar length; what can't be used is counted in `left_out`."""
-        own = self.held[self.accelerator.process_index :: self.accelerator.num_processes]
+        own = self.held if self.cut else self.held[self.accelerator.process_index :: self.accelerator.num_processes]
         together = self.rows * PASSES
         for start in range(0, len(own), together):
             samples = self._samples(own[start : start + together], left_out)
@@ -189,8 +192,6 @@ def prepare_validation(
         return None, (
             f"validation: none, since what a row costs under objective {section.objective} isn't its own alone; {kept}"
         )
-    if accelerator.distributed_type in CUT_UP:
-        return None, f"validation: none under {accelerator.distributed_type}, which cuts the model up; {kept}"
     every = recipe.train.save_every if section.validate_every is None else section.validate_every
     if not every:
         return None, f"validation: never (validate_every is 0); {kept}"
@@ -204,6 +205,7 @@ def prepare_validation(
         rows=min(-(-section.batch.rows // (section.batch.accumulate * accelerator.num_processes)), MOST_ROWS),
         every=every,
         on_bad=recipe.train.on_bad,
+        cut=cuts_up(recipe, accelerator.num_processes),
     )
     return validation, f"validation: on {len(held):,} held-out examples, every {every:,} steps and at the end"
 

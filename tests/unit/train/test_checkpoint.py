@@ -11,12 +11,14 @@ from visiglot.errors import CheckpointError, TrainingError
 from visiglot.files import write_text
 from visiglot.train.checkpoint import (
     Position,
+    best_of,
     check_contents,
     checkpoints,
     clean_leftovers,
     last_complete,
     owned,
     save_checkpoint,
+    set_aside,
 )
 
 
@@ -25,8 +27,9 @@ def write(folder: Path) -> None:
     (folder / "model" / "weights").write_bytes(b"0123456789")
 
 
-def save(run: Path, step: int, stage: int = 0, keep: int = 9) -> Path:
-    return save_checkpoint(run, f"s{stage}", Position(stage, step), write, about={"recipe_hash": "x"}, keep=keep)
+def save(run: Path, step: int, stage: int = 0, keep: int = 9, loss: float | None = None) -> Path:
+    about = {"recipe_hash": "x", "validation": None if loss is None else {"loss": loss}}
+    return save_checkpoint(run, f"s{stage}", Position(stage, step), write, about=about, keep=keep)
 
 
 def test_the_last_complete_is_the_furthest_by_stage_then_step(tmp_path: Path) -> None:
@@ -37,14 +40,15 @@ def test_the_last_complete_is_the_furthest_by_stage_then_step(tmp_path: Path) ->
     assert last_complete(tmp_path) == newest
 
 
-def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EIO])
+def test_a_disk_that_takes_no_more_leaves_the_last_good_checkpoint(tmp_path: Path, number: int) -> None:
     good = save(tmp_path, 1)
 
     def fails(folder: Path) -> None:
         write(folder)
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
-    with pytest.raises(CheckpointError, match="No space left") as caught:
+    with pytest.raises(CheckpointError, match=os.strerror(number)) as caught:
         save_checkpoint(tmp_path, "s0", Position(0, 2), fails, about={}, keep=1)
     assert "s0-1 is whole" in str(caught.value.hint)
     assert last_complete(tmp_path) == good
@@ -64,6 +68,37 @@ def test_only_the_newest_are_kept(tmp_path: Path) -> None:
     for step in (1, 2, 3):
         save(tmp_path, step, keep=2)
     assert [checkpoint.position.step for checkpoint in checkpoints(tmp_path)] == [2, 3]
+
+
+def test_the_best_stays_when_newer_ones_are_forgotten_and_manifests_name_it(tmp_path: Path) -> None:
+    for step, loss in ((1, 3.0), (2, 1.0), (3, 2.0), (4, None), (5, 1.0)):
+        save(tmp_path, step, keep=2, loss=loss)
+    found = checkpoints(tmp_path)
+    assert [one.position.step for one in found] == [2, 4, 5]
+    assert [one.manifest["best"] for one in found] == ["s0-2"] * 3
+    assert best_of(found) == found[0]
+
+
+def test_the_best_is_of_the_last_stage_that_was_measured_whose_losses_can_be_compared(tmp_path: Path) -> None:
+    save(tmp_path, 9, loss=0.1)
+    assert best_of(checkpoints(tmp_path)).folder.name == "s0-9"
+    save(tmp_path, 1, stage=1)
+    assert best_of(checkpoints(tmp_path)).folder.name == "s0-9"
+    for step, loss in ((2, 5.0), (3, 4.0)):
+        save(tmp_path, step, stage=1, keep=1, loss=loss)
+    assert [one.folder.name for one in checkpoints(tmp_path)] == ["s1-3"]
+    assert best_of([]) is None
+
+
+def test_what_is_set_aside_is_no_checkpoint_and_can_be_saved_anew(tmp_path: Path) -> None:
+    good = save(tmp_path, 1)
+    save(tmp_path, 2)
+    aside = set_aside(checkpoints(tmp_path)[-1])
+    assert last_complete(tmp_path) == good
+    assert (aside / "model" / "weights").is_file()
+    again = save(tmp_path, 2)
+    assert last_complete(tmp_path) == again
+    assert not set_aside(checkpoints(tmp_path)[-1]).with_name("s0-2").exists()
 
 
 def test_a_file_cut_short_makes_a_checkpoint_incomplete(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from tests.drawn import Drawn
-from tests.tiny import build_tiny
+from tests.tiny import TEXTS, build_tiny, tiny_section
 from torch import Tensor
 
 from visiglot.config import AugmentationSection
 from visiglot.errors import CheckpointError, ImageError
+from visiglot.models.build import build_model
 from visiglot.train import features as module
 from visiglot.train.features import FeatureCache, cache_key
 from visiglot.train.pictures import Pictures
@@ -52,6 +53,22 @@ def test_features_from_disk_are_those_that_were_computed(tmp_path: Path, built) 
     assert again.grid == fresh.grid == (4, 4)
 
 
+def test_features_of_tiles_are_cached_as_such(tmp_path: Path) -> None:
+    plain = tiny_section("clip", "qwen2", "multiscale-pool")
+    section = plain.model_copy(update={"vision": plain.vision.model_copy(update={"tiles": 2})})
+    built = build_model(section, languages=["eng_Latn"], seed=0, texts=lambda: TEXTS)
+    built.model.eval()
+    encoder = Encoder(built.model)
+    cache = open_cache(tmp_path, built, encoder)
+    fresh = cache.features(IMAGES, [0, 1, 0, 0, 0])
+    cache.flush()
+    again = open_cache(tmp_path, built, encoder).features(IMAGES, [0, 1, 0, 0, 0])
+    assert encoder.pictures == 5
+    assert (again.tiles, again.views, again.grid) == (2, 5, (4, 4))
+    with torch.no_grad():
+        torch.testing.assert_close(built.model.image_tokens(again), built.model.image_tokens(fresh))
+
+
 def test_only_missing_views_are_computed_whatever_the_order(tmp_path: Path, built) -> None:
     encoder = Encoder(built.model)
     cache = open_cache(tmp_path, built, encoder)
@@ -90,12 +107,13 @@ def test_the_key_changes_with_weights_layer_preprocessing_and_format(built) -> N
         cache_key(vision, -2, "a", torch.float32),
         cache_key(vision, -1, "b", torch.float32),
         cache_key(vision, -1, "a", torch.bfloat16),
+        cache_key(vision, -1, "a", torch.float32, tiles=2),
     ]
     assert cache_key(vision, -1, "a", torch.float32) == keys[0]
     with torch.no_grad():
         next(vision.parameters()).view(-1)[0] += 1e-3
     keys.append(cache_key(vision, -1, "a", torch.float32))
-    assert len(set(keys)) == 5
+    assert len(set(keys)) == 6
 
 
 def test_a_full_disk_is_one_error_and_leaves_no_shard(

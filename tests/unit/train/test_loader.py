@@ -1,5 +1,6 @@
 """What can't be read while training: named, or left out of the loss and counted, and never stood in for."""
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -22,6 +23,7 @@ from visiglot.train.loop import fit
 from visiglot.train.precision import build_accelerator
 from visiglot.train.stages import Sources, Stage, prepare_stage
 from visiglot.train.track import Tracker
+from visiglot.types import ImageRef
 
 CUT = ["eng_Latn/red-circle", "deu_Latn/blue-bar"]
 GONE = ["deu_Latn/green-square"]
@@ -177,3 +179,84 @@ def test_a_picture_that_comes_and_goes_is_an_error() -> None:
     with pytest.raises(DataError, match="at first and now can't"):
         stage.loader.agree(bad)
     feed.close()
+
+
+class Rank:
+    """Stands for accelerate in one of several processes."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, process_index: int, num_processes: int) -> None:
+        self.process_index = process_index
+        self.num_processes = num_processes
+
+
+def shown_to(processes: int, stage: dict[str, Any], data: dict[str, bool]) -> list[list[list[Any]]]:
+    """The batches of each step and process, of an epoch of everything that is drawn."""
+    examples = 24 * len(data)
+    made = drawn_recipe({"steps": -(-examples // 6), **stage}, llm="llama", data=data)
+    prepared, _ = prepare(made)
+    found = []
+    for step in range(made.stages[0].steps):
+        of_step = []
+        for rank in range(processes):
+            prepared.loader.accelerator = Rank(rank, processes)
+            of_step.append(list(prepared.loader.load(step).batches))
+        found.append(of_step)
+    return found
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [{"accumulate": 1}, {"accumulate": 2}, {"tokens": 60}, {"balance_languages": True}, {"group_by_length": False}],
+    ids=str,
+)
+def test_an_epoch_over_any_number_of_processes_shows_each_example_once(batch: dict[str, Any]) -> None:
+    stage = {"batch": {"rows": 6, **batch}}
+    by_step: dict[int, list[list[str]]] = {}
+    for processes in (1, 2, 3):
+        steps = shown_to(processes, stage, {"pictures": True, "text": True})
+        ids = [sorted(id_ for own in step for one in own for id_ in one.ids) for step in steps]
+        by_step[processes] = ids
+        shown = [id_ for step in ids for id_ in step]
+        assert len(shown) == len(set(shown)) == 48
+        passes = [{len(own) for own in step} for step in steps]
+        assert all(len(numbers) == 1 for numbers in passes)  # processes meet in each pass
+    assert by_step[1] == by_step[2] == by_step[3]  # which examples a step has follows from the seed alone
+
+
+def test_no_pass_has_more_tokens_than_asked() -> None:
+    steps = shown_to(2, {"batch": {"rows": 6, "tokens": 60}}, {"pictures": True, "text": True})
+    sizes = [batch.input_ids.numel() for step in steps for own in step for batch in own]
+    assert max(sizes) <= 60
+    assert max(sizes) > 30
+
+
+def test_a_process_without_pictures_encodes_one_of_anothers_where_they_have_to_meet() -> None:
+    made = drawn_recipe({"batch": {"rows": 2, "group_by_length": False}}, llm="llama", data={"text": True})
+    stage, _ = prepare(made)
+    stage.loader.meet = True
+    alone = 0
+    for step in range(4):
+        pair = []
+        for rank in (0, 1):
+            stage.loader.accelerator = Rank(rank, 2)
+            pair += stage.loader.load(step).batches
+        shows = [len(batch.slot_image) > 0 for batch in pair]
+        assert [batch.pixel_values is not None for batch in pair] == [any(shows)] * 2
+        alone += shows[0] != shows[1]
+    assert alone
+
+
+def test_a_borrowed_picture_that_cannot_be_read_leaves_its_example_out() -> None:
+    stage, _ = prepare(recipe({"batch": {"rows": 2, "group_by_length": False}}, cut=(), on_bad="skip", max_bad=1.0))
+    samples = list(stage.loader.load(0).samples)
+    picture = samples[1].images[0]
+    image_token = stage.feed.spec.image_token_id
+    samples = [
+        dataclasses.replace(samples[0], images=(), ids=tuple(i for i in samples[0].ids if i != image_token)),
+        dataclasses.replace(samples[1], images=(ImageRef(picture.name, data=picture.data[:60]),)),
+    ]  # fmt: skip
+    stage.loader.meet = True
+    stage.loader.accelerator = Rank(0, 2)
+    assert list(stage.loader._load(0, samples).bad) == [1]

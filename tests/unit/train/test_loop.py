@@ -7,10 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 from tests.drawn import drawn_recipe
 
-from visiglot.errors import CheckpointError, TrainingError
+from visiglot.config import Recipe
+from visiglot.errors import CheckpointError, Notice, TrainingError
 from visiglot.models.load import load_model
+from visiglot.models.runs import resolve_model
 from visiglot.train import checkpoint as checkpoints
 from visiglot.train.loop import fit
 from visiglot.train.objectives.generate import Generate
@@ -104,7 +107,89 @@ def test_a_loss_that_is_not_finite_names_the_examples_and_moves_nothing(
         fit(drawn_recipe({}), out=tmp_path, device="cpu", report=quiet())
     listed = json.loads((tmp_path / "failed-stage0-1.json").read_text())
     assert len(listed["ids"]) == 8
+    assert listed["not_finite"] == []  # each row's own loss was: it is their sum that isn't
     assert checkpoints.last_complete(tmp_path) is None
+
+
+def test_the_batches_of_a_failed_step_are_kept_and_the_rows_to_blame_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, seen = Generate.forward, []
+
+    def poisoned(self, model, batch):
+        loss = forward(self, model, batch)
+        seen.append(batch)
+        rows = torch.where(torch.arange(len(loss.rows)) == 1, torch.inf, loss.rows)
+        return type(loss)(loss.sum + rows[1], rows, loss.counts)
+
+    monkeypatch.setattr(Generate, "forward", poisoned)
+    stage = {"batch": {"rows": 8, "accumulate": 2}}
+    with pytest.raises(TrainingError) as caught:
+        fit(drawn_recipe(stage), out=tmp_path, device="cpu", report=quiet())
+    bad = [batch.ids[1] for batch in seen]
+    assert f"2 of the step's 8 examples: {bad[0]}, {bad[1]}" in str(caught.value)
+    assert json.loads((tmp_path / "failed-stage0-1.json").read_text())["not_finite"] == bad
+    kept = load_file(tmp_path / "failed-stage0-1.0.safetensors")
+    for number, batch in enumerate(seen):
+        assert torch.equal(kept[f"{number}.input_ids"], batch.input_ids)
+        assert torch.equal(kept[f"{number}.pixel_values"], batch.pixel_values)
+
+
+def test_a_shard_that_has_changed_is_set_aside_and_the_checkpoint_before_gone_on_from(tmp_path: Path) -> None:
+    straight = fit(drawn_recipe({"steps": 6}), out=tmp_path / "straight", device="cpu", report=quiet())
+    recipe = drawn_recipe({"steps": 6}, save_every=2)
+    run = fit(recipe, out=tmp_path / "run", device="cpu", report=quiet())
+    for name in ("stage0-6", "stage0-4"):
+        weights = run / "checkpoints" / name / "model" / "model.safetensors"
+        content = bytearray(weights.read_bytes())
+        content[-1] ^= 1
+        weights.write_bytes(content)
+    with pytest.warns(
+        Notice, match=r"stage0-[46]/.* is not what was saved .*; going on from stage0-2 instead, kept as \."
+    ) as told:
+        fit(recipe, out=run, resume=True, device="cpu", report=quiet())
+    assert len([one for one in told if one.category is Notice]) == 2
+    assert [record["step"] for record in records(run)] == [1, 2, 3, 4, 5, 6]
+    assert records(run)[-1]["loss"] == records(straight)[-1]["loss"]
+    found = {path.name for path in (run / "checkpoints").iterdir()}
+    assert found == {"stage0-2", "stage0-4", "stage0-6", ".stage0-4.corrupt", ".stage0-6.corrupt"}
+
+
+def test_without_an_intact_checkpoint_nothing_is_touched(tmp_path: Path) -> None:
+    run = fit(drawn_recipe({"steps": 2}), out=tmp_path, device="cpu", report=quiet())
+    state = run / "checkpoints" / "stage0-2" / "trainer" / "state.json"
+    for content, said in ((state.read_bytes().replace(b"2", b"3"), "is not what was saved"), (b"{", "cut short")):
+        state.write_bytes(content)
+        before = sorted(run.rglob("*"))
+        with pytest.raises(CheckpointError, match=said):
+            fit(drawn_recipe({"steps": 2}), out=run, resume=True, device="cpu", report=quiet())
+        assert sorted(run.rglob("*")) == before
+
+
+def test_a_folder_that_cannot_be_written_is_an_error_that_names_it() -> None:
+    with pytest.raises(CheckpointError, match=r"/sys/visiglot-run can't be written: ") as caught:
+        fit(drawn_recipe({"steps": 2}), out=Path("/sys/visiglot-run"), device="cpu", report=quiet())
+    assert "--out" in str(caught.value.hint)
+
+
+def test_the_best_checkpoint_is_kept_and_a_run_resolves_to_it(tmp_path: Path) -> None:
+    recipe = drawn_recipe({"steps": 8, "lr": 0.1, "warmup_steps": 8}, save_every=2, keep=1)
+    recipe = Recipe.model_validate(
+        (values := recipe.model_dump(mode="json", by_alias=True)) | {"data": {**values["data"], "holdout": 3}}
+    )
+    run = fit(recipe, out=tmp_path / "run", device="cpu", report=quiet())
+    losses = {record["step"]: record["validation"]["loss"] for record in records(run) if "validation" in record}
+    assert set(losses) == {2, 4, 6, 8}
+    best = min(losses, key=losses.__getitem__)
+    assert best != 8, "a rate at which it gets worse"
+    found = sorted(path.name for path in (run / "checkpoints").iterdir())
+    assert found == [f"stage0-{best}", "stage0-8"]
+    assert resolve_model(f"{run}/best") == str(run / "checkpoints" / f"stage0-{best}" / "model")
+    assert resolve_model(str(run)) == str(run / "checkpoints" / "stage0-8" / "model")
+    manifest = json.loads((run / "checkpoints" / "stage0-8" / "manifest.json").read_text())
+    assert manifest["best"] == f"stage0-{best}"
+    assert manifest["processes"] == 1
+    assert manifest["validation"]["loss"] == pytest.approx(losses[8], abs=1e-6)
 
 
 def test_a_full_disk_while_saving_keeps_the_checkpoint_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """Learning rates, decay, what trains and what is refused before the first step."""
 
+import numpy as np
 import pytest
 import torch
 from tests.drawn import drawn_recipe
@@ -9,20 +10,19 @@ from visiglot.config import StageSection, TrainSection
 from visiglot.data.ledger import Ledger
 from visiglot.errors import ConfigError, ModelError, TrainingError
 from visiglot.models.parts import apply_parts
-from visiglot.train.feed import split_rows
+from visiglot.train.caching import count_pictures
+from visiglot.train.feed import split_by_tokens, split_rows
 from visiglot.train.objectives import OBJECTIVES
 from visiglot.train.optimiser import optimiser_groups
 from visiglot.train.precision import build_accelerator
 from visiglot.train.stages import (
     Sources,
-    count_pictures,
     languages_of,
     prepare_stage,
     schedule,
     set_modes,
     texts_of,
 )
-from visiglot.types import Sample
 
 
 def stage(**values: object) -> StageSection:
@@ -74,17 +74,37 @@ def test_frozen_parts_run_without_dropout() -> None:
 
 
 def test_rows_are_split_in_order_over_passes_and_processes() -> None:
-    samples = [Sample(str(i), (1,), (1,), (), "eng_Latn") for i in range(10)]
-    parts = [split_rows(samples, 2, rank, 2) for rank in (0, 1)]
-    ids = [[[sample.id for sample in rows] for rows in own] for own in parts]
-    # pass 0: processes 0 and 1, then pass 1
-    assert ids[0][0] + ids[1][0] + ids[0][1] + ids[1][1] == [str(i) for i in range(10)]
-    assert all(rows for own in ids for rows in own)
+    parts = split_rows(10, accumulate=2, processes=2)  # pass 0: processes 0 and 1, then pass 1
+    assert [place for places in parts for place in places] == list(range(10))
+    assert sorted(map(len, parts)) == [2, 2, 3, 3]
 
 
 def test_a_short_step_leaves_passes_out() -> None:
-    samples = [Sample(str(i), (1,), (1,), (), "eng_Latn") for i in range(3)]
-    assert [len(rows) for rows in split_rows(samples, 8, 0, 1)] == [1, 1, 1]
+    assert [len(places) for places in split_rows(3, accumulate=8, processes=1)] == [1, 1, 1]
+    with pytest.raises(TrainingError, match="3 rows for 2 forward passes on each of 2"):
+        split_rows(3, accumulate=2, processes=2)
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_passes_by_tokens_hold_every_row_once_and_no_more_than_asked(processes: int) -> None:
+    lengths = np.random.default_rng(3).integers(5, 60, (40, 2)).tolist()
+    parts = split_by_tokens([tuple(pair) for pair in lengths], 200, processes)
+    assert sorted(place for places in parts for place in places) == list(range(40))
+    assert len(parts) % processes == 0
+    for places in parts:
+        padded = len(places) * (max(lengths[place][0] for place in places) + max(lengths[place][1] for place in places))
+        assert padded <= 200
+    assert len(parts) < 25  # rows of 2 x 32 tokens in the mean: 13 passes if none were padded
+
+
+def test_a_row_longer_than_the_tokens_of_a_pass_has_one_of_its_own() -> None:
+    assert split_by_tokens([(4, 0), (90, 0), (5, 0)], 20, 1) == [[1], [2, 0]]
+    assert split_by_tokens([(4, 0), (90, 0), (5, 0), (5, 0)], 20, 2) == [[1], [2, 3, 0]]
+
+
+def test_processes_that_cannot_have_as_many_passes_each_are_an_error() -> None:
+    with pytest.raises(TrainingError, match="3 rows"):
+        split_by_tokens([(4, 0)] * 3, 4, 2)
 
 
 def prepare(recipe):

@@ -17,6 +17,7 @@ from tests.translating import Marked, Strict
 
 from visiglot.environment import versions
 from visiglot.errors import MissingExtraError, TranslationError
+from visiglot.machines import joined
 from visiglot.translate import cluster, workers
 from visiglot.translate.cluster import Cluster, ClusterNotice, Known, shares, takes_gpu
 from visiglot.translate.engines.memory import memory_engine
@@ -246,7 +247,7 @@ def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_client_of_a_cluster_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
     ray = SimpleNamespace(is_initialized=lambda: False)
-    with pytest.raises(TranslationError, match="Ray client"), cluster._joined(ray, 2):
+    with pytest.raises(TranslationError, match="Ray client"), joined(ray, 2, TranslationError):
         pass
 
 

@@ -43,6 +43,10 @@ class Objective(nn.Module, ABC):
 
     row_by_row: bool = False
     """Whether a row costs the same whatever stands beside it, and measuring changes nothing: then it is validated."""
+    any_split: bool = False
+    """Whether a step costs the same however its rows are split into forward passes and over processes."""
+    needs_twins: bool = False
+    """Whether it compares rows with their twins, so that examples must have some."""
 
     @abstractmethod
     def forward(self, model: VisionLanguageModel, batch: Batch) -> ObjectiveLoss:
@@ -51,6 +55,12 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def count(self, samples: Sequence[Sample]) -> int:
         """What the loss of `samples` is divided by; the sum of `ObjectiveLoss.counts` over their batches."""
+
+    def rows(self, samples: Sequence[Sample]) -> list[Sample]:
+        """`samples` as the rows of a forward pass: twins, where they are compared, each behind its sample."""
+        if not self.needs_twins:
+            return list(samples)
+        return [row for sample in samples for row in (sample, sample.twin) if row is not None]
 
     def check(self, samples: Sequence[Sample]) -> None:
         """Raises TrainingError when one of `samples` can't be trained on."""

@@ -45,6 +45,7 @@ class Assignment(Objective):
     classes are. A memory whose keys come from a model with another language model so gets that one's words at once.
     """
 
+    any_split = True
     pieces_of_phrase: Tensor
     """[M, K] the pieces that each phrase of the memory was given; -1 where it is free. Saved with the run."""
 

@@ -62,12 +62,22 @@ class Contrastive(Objective):
         """A row, of one picture and one answer, counts 1."""
         answers = read_answers(batch, self.spec)
         pictures = normalize(self.image_projection(image_states(model, batch, self.image)).float(), dim=-1)  # [I, W]
-        texts = normalize(self.text_projection(model.text_states(answers.ids, answers.mask)).float(), dim=-1)  # [T, W]
+        texts = normalize(self.text_vectors(model, answers.ids, answers.mask).float(), dim=-1)  # [T, W]
         picture_of_row = batch.slot_image[batch.slot_row.argsort()]  # [R]
         pairs = pair_table(picture_of_row, answers.of_row, len(pictures), len(texts))
         scale = self.log_scale.exp().clamp(max=100)  # CLIP's limit
         losses = info_nce(scale * pictures @ texts.T, pairs, picture_of_row, answers.of_row, self.smoothing)
         return ObjectiveLoss(sum=losses.sum(), rows=losses.detach(), counts=torch.ones_like(answers.of_row))
+
+    def picture_vectors(self, model: VisionLanguageModel, features: VisionFeatures) -> Tensor:
+        """What the encoder saw of I pictures, with no prompt -> [I, W], not of unit length."""
+        found: Tensor = self.image_projection(states_of_features(model, features, self.image))
+        return found
+
+    def text_vectors(self, model: VisionLanguageModel, ids: Tensor, mask: Tensor) -> Tensor:
+        """Plain texts [T, L] -> [T, W], not of unit length."""
+        found: Tensor = self.text_projection(model.text_states(ids, mask))
+        return found
 
     def count(self, samples: Sequence[Sample]) -> int:
         """Rows."""
@@ -129,14 +139,19 @@ def image_states(model: VisionLanguageModel, batch: Batch, image: Literal["visio
     A connector that reads the prompt gives a picture one vector for each row that shows it; their mean stands for it.
     """
     features = features_of(model, batch)
-    if image == "vision":
-        return features.pooled
-    if not model.connector.needs_context:
-        return model.image_tokens(features).mean(dim=1)
+    if image == "vision" or not model.connector.needs_context:
+        return states_of_features(model, features, image)
     of_slots = model.slot_tokens(batch, features).mean(dim=1)  # [S, D]
     sums = of_slots.new_zeros(len(features.patches), of_slots.shape[1]).index_add(0, batch.slot_image, of_slots)
     shown = torch.bincount(batch.slot_image, minlength=len(features.patches)).clamp(min=1)
     return sums / shown[:, None]
+
+
+def states_of_features(
+    model: VisionLanguageModel, features: VisionFeatures, image: Literal["vision", "connector"]
+) -> Tensor:
+    """The same of a connector that reads no prompt: [I, Dv] or [I, D]."""
+    return features.pooled if image == "vision" else model.image_tokens(features).mean(dim=1)
 
 
 def image_width(model: VisionLanguageModel, image: Literal["vision", "connector"]) -> int:

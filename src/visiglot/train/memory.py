@@ -1,0 +1,289 @@
+"""What a stage takes of one device's memory, worked out from shapes before anything is allocated.
+
+Exact, as the tests measure it:
+
+    weights      what trains and buffers as they are (4 bytes a number); what is frozen in a number format of `FORMATS`
+    gradients    4 bytes for each number that trains
+    optimiser    AdamW: two moments of 4 bytes and a step count of 4 bytes a tensor; Muon: one moment of its matrices
+
+An estimate:
+
+    activations  rows x tokens x (in + out) x bytes of the computation, summed over the linear layers that gradients
+                 pass. A transformer layer of width h with a perceptron of 4h comes to 36 h bytes a token in 16 bits;
+                 Korthikanti et al. (2022, arXiv 2205.05198) count 34 h, without the scores, which fused attention
+                 doesn't keep. With gradient checkpointing each layer of the language model keeps its input, and the
+                 largest is there whole. To that the head's logits, softmax and gradient: up to `train.head_chunk`
+                 positions x vocabulary x 12 bytes; of a frozen linear head x 8,192 words (`visiglot.train.loss`).
+    exchange     DDP: a copy of the gradients, in buckets. FSDP2: what lies outside the layers of encoder and language
+                 model, in 32 bits, and two layers, whole (`visiglot.train.sharding`)
+
+Rows are taken to be as long as the recipe allows, so a stage with shorter ones takes less. Not in it: CUDA's context
+and libraries, what the allocator holds beside what is used, and a frozen encoder's own activations, which live for one
+layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from visiglot.config import Recipe, StageSection
+from visiglot.models.config import PARTS
+from visiglot.models.language_model import linear_head
+from visiglot.models.quantize import linear_layers
+from visiglot.models.vlm import VisionLanguageModel
+from visiglot.train.loss import BLOCK
+from visiglot.train.objectives import Objective
+from visiglot.train.optimiser import hidden_matrices
+from visiglot.train.sharding import layers_of
+
+Format = Literal["fp32", "bf16", "int8", "nf4"]
+FORMATS: tuple[Format, ...] = ("fp32", "bf16", "int8", "nf4")
+"""Of frozen weights. In int8 and nf4 only the language model's linear layers are, and all else is in bf16."""
+
+FORMAT_OF: Mapping[str | None, Format] = {None: "fp32", "int8": "int8", "llm-int8": "int8", "nf4": "nf4"}
+"""What `model.language_model.quantize` leaves frozen weights in."""
+
+Sharding = Literal["ddp", "fsdp2"]
+"""ddp: each process has a copy of everything. fsdp2: each has a piece of each tensor, cut along its first axis."""
+
+NF4_BLOCK = 64
+"""Weights that share a scale (visiglot.models.quantize.bnb)."""
+LOGIT_BYTES = 12
+"""Of one logit: itself, its softmax and its gradient in float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What goes through the model at one time on one process.
+
+    Args:
+        rows: examples.
+        tokens: of each row, image tokens included; of an encoder-decoder, what its encoder reads.
+        targets: of each row; an encoder-decoder's decoder reads as many.
+        patches, image_tokens: of each picture, of which each row has one; patches of all its views, if it is seen in
+            tiles.
+        bytes: of a number in the computation: 2 in bf16, 4 in float32.
+    """
+
+    rows: int
+    tokens: int
+    targets: int
+    patches: int
+    image_tokens: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartMemory:
+    """Numbers (parameters, those that train) and bytes of one part on one process."""
+
+    name: str
+    parameters: int
+    trained: int
+    weights: int
+    gradients: int
+    optimiser: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageMemory:
+    """Bytes of a stage on one process; see the module."""
+
+    parts: tuple[PartMemory, ...]
+    activations: int
+    exchange: int
+
+    @property
+    def weights(self) -> int:
+        return sum(part.weights for part in self.parts)
+
+    @property
+    def gradients(self) -> int:
+        return sum(part.gradients for part in self.parts)
+
+    @property
+    def optimiser(self) -> int:
+        return sum(part.optimiser for part in self.parts)
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.gradients + self.optimiser + self.activations + self.exchange
+
+
+def longest_pass(recipe: Recipe, stage: StageSection, model: VisionLanguageModel, patches: int, processes: int) -> Pass:
+    """The largest forward pass that a stage may make."""
+    rows = -(-stage.batch.rows // (stage.batch.accumulate * processes))
+    longest = recipe.model.prompt.max_length
+    if stage.batch.tokens is not None:
+        each = longest * (2 if model.layout == "seq2seq" else 1)
+        rows = max(1, min(rows, stage.batch.tokens // each))
+    return Pass(
+        rows=rows,
+        tokens=longest,
+        targets=longest,
+        patches=patches,
+        image_tokens=model.config.tokens_per_image,
+        bytes=4 if recipe.train.precision == "fp32" else 2,
+    )
+
+
+def stage_memory(
+    recipe: Recipe,
+    stage: StageSection,
+    model: VisionLanguageModel,
+    passed: Pass,
+    *,
+    format: Format = "fp32",
+    processes: int = 1,
+    sharding: Sharding = "ddp",
+    objective: Objective | None = None,
+) -> StageMemory:
+    """What a stage takes on each process.
+
+    Args:
+        model: with the stage's parts applied (`apply_parts`); the meta device will do.
+        passed: what goes through it at one time.
+        format: of the frozen weights.
+        processes: that train together.
+        sharding: how they share.
+        objective: whose own parameters count too.
+    """
+    cut = processes if sharding == "fsdp2" else 1
+    matrices = hidden_matrices(model, *([] if objective is None else [objective]))
+    by_muon = matrices if stage.optimiser == "muon" else set()
+    quantised = _quantised(model) if format in ("int8", "nf4") else set()
+    named: list[tuple[str, nn.Module]] = [(name, getattr(model, name)) for name in PARTS]
+    if objective is not None and any(True for _ in objective.parameters()):
+        named.append((f"objective {stage.objective}", objective))
+    parts = tuple(_part(name, module, format, quantised, by_muon, cut) for name, module in named)
+    exchange = 0
+    if processes > 1:
+        exchange = sum(part.gradients for part in parts) if sharding == "ddp" else _gathered(model, passed.bytes)
+    return StageMemory(parts, _activations(recipe, stage, model, passed), exchange)
+
+
+# --- what stays ------------------------------------------------------------------------------------------------------
+
+
+def _part(
+    name: str, module: nn.Module, format: Format, quantised: set[nn.Parameter], by_muon: set[nn.Parameter], cut: int
+) -> PartMemory:
+    weights = gradients = optimiser = trained = 0
+    parameters = list(module.parameters())
+    for parameter in parameters:
+        piece = _piece(parameter, cut)
+        if parameter.requires_grad:
+            trained += parameter.numel()
+            weights += 4 * piece
+            gradients += 4 * piece
+            optimiser += 4 * piece if parameter in by_muon else 8 * piece + 4
+        elif parameter in quantised:
+            weights += _rounded(parameter, format)  # whole in each process
+        else:
+            weights += (4 if format == "fp32" else 2) * piece
+    halved = format != "fp32"
+    for buffer in module.buffers():
+        weights += 2 * buffer.numel() if halved and buffer.is_floating_point() else buffer.nbytes
+    return PartMemory(name, sum(p.numel() for p in parameters), trained, weights, gradients, optimiser)
+
+
+def _piece(parameter: nn.Parameter, cut: int) -> int:
+    """Numbers of a parameter that the first of `cut` processes holds."""
+    if cut == 1 or parameter.ndim == 0:
+        return parameter.numel()
+    return -(-parameter.shape[0] // cut) * (parameter.numel() // parameter.shape[0])
+
+
+def _quantised(model: VisionLanguageModel) -> set[nn.Parameter]:
+    llm = model.language_model
+    found = {llm.get_submodule(name).weight for name in linear_layers(llm)}
+    return {weight for weight in found if not weight.requires_grad}
+
+
+def _rounded(weight: nn.Parameter, format: Format) -> int:
+    """Bytes of a matrix [N, K] in fewer bits, scales included (`visiglot.models.quantize`)."""
+    rows, width = weight.shape
+    if format == "int8":
+        return rows * width + 4 * rows
+    blocks = rows * -(-width // NF4_BLOCK)
+    return blocks * (NF4_BLOCK // 2 + 4)
+
+
+# --- what comes and goes ---------------------------------------------------------------------------------------------
+
+
+def _activations(recipe: Recipe, stage: StageSection, model: VisionLanguageModel, passed: Pass) -> int:
+    train = {name: any(p.requires_grad for p in getattr(model, name).parameters()) for name in PARTS}
+    kept = 0
+    if train["vision"]:
+        kept += _kept(model.vision, passed.rows * passed.patches, passed.bytes)
+    if train["vision"] or train["connector"]:
+        kept += _connector(model, passed)
+    llm = model.language_model
+    encoder_decoder = model.layout == "seq2seq"
+    sides = [llm.get_encoder(), llm.get_decoder()] if encoder_decoder else [llm]
+    lengths = [passed.tokens, passed.targets] if encoder_decoder else [passed.tokens]
+    for side, length in zip(sides, lengths, strict=True):
+        each = passed.rows * length
+        kept += (
+            _checkpointed(side, each, passed.bytes)
+            if recipe.train.gradient_checkpointing
+            else _kept(side, each, passed.bytes, llm.get_output_embeddings())
+        )
+    positions = min(passed.rows * passed.targets, recipe.train.head_chunk)
+    words = int(model.config.get_text_config().vocab_size)
+    head = linear_head(llm, torch.empty(0))
+    if head is not None and not any(parameter.requires_grad for parameter in head[0].parameters()):
+        words = min(words, BLOCK)
+    return kept + positions * words * LOGIT_BYTES
+
+
+def _connector(model: VisionLanguageModel, passed: Pass) -> int:
+    """What is as wide as the encoder reads patches, of all views, and so do the layers of a perceptron that it begins;
+    all others read image tokens. What is bypassed keeps nothing."""
+    connector = model.connector
+    bypassed = tuple(f"{name}." for name in connector.can_bypass) if connector.bypassed else ()
+    first = {
+        id(layer): next(_linears(block))
+        for block in connector.modules()
+        if isinstance(block, nn.Sequential)
+        for layer in _linears(block)
+    }
+    kept = 0
+    for name, linear in connector.named_modules():
+        if not isinstance(linear, nn.Linear) or name.startswith(bypassed):
+            continue
+        begins = first.get(id(linear), linear)
+        seen = passed.patches if begins.in_features == connector.vision_width else passed.image_tokens
+        kept += passed.rows * seen * (linear.in_features + linear.out_features) * passed.bytes
+    return kept
+
+
+def _kept(module: nn.Module, tokens: int, size: int, head: nn.Module | None = None) -> int:
+    return tokens * size * sum(one.in_features + one.out_features for one in _linears(module) if one is not head)
+
+
+def _checkpointed(module: nn.Module, tokens: int, size: int) -> int:
+    inputs, largest = 0, 0
+    for layer in layers_of(module):
+        first = next(_linears(layer), None)
+        inputs += 0 if first is None else tokens * size * first.in_features
+        largest = max(largest, _kept(layer, tokens, size))
+    return inputs + largest
+
+
+def _linears(module: nn.Module) -> Iterator[nn.Linear]:
+    yield from (one for one in module.modules() if isinstance(one, nn.Linear))
+
+
+def _gathered(model: VisionLanguageModel, size: int) -> int:
+    """Bytes that FSDP2 puts together at one time: what is outside the layers, one layer, and the next one ahead."""
+    stacks = (model.vision, model.language_model)
+    layers = [sum(p.numel() for p in layer.parameters()) for stack in stacks for layer in layers_of(stack)]
+    outside: int = sum(p.numel() for p in model.parameters()) - sum(layers)
+    return 4 * outside + size * sum(sorted(layers)[-2:])
