@@ -158,7 +158,14 @@ def test_a_documented_file_is_served_with_its_keys_and_errors_of_openais_shape(
     environment |= {"RAY_USAGE_STATS_ENABLED": "0", variable: "s3cret"}
     with (
         (tmp_path / "said").open("w", encoding="utf-8") as said,
-        subprocess.Popen(command, env=environment, stdout=said, stderr=said) as process,
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdout=said,
+            stderr=said,
+            # a command in the background is born deaf to it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        ) as process,
     ):
         try:
             client = openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="s3cret", max_retries=0)
@@ -177,7 +184,11 @@ def test_a_documented_file_is_served_with_its_keys_and_errors_of_openais_shape(
                 client.chat.completions.create(**{**asking, "max_tokens": 10**6})  # type: ignore[call-overload]
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(SECONDS)
+            try:
+                process.wait(SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()  # leaving the block waits for it without an end
+                raise
 
 
 def answers(client: openai.OpenAI) -> bool:
