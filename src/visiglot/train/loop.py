@@ -3,7 +3,8 @@
     for each stage: freeze and unfreeze; then for each step: rows -> batches -> loss -> gradient -> update.
 
 The loss of a step is the sum over its supervised tokens divided by their number, over all forward passes and processes,
-so one pass of 8 rows and 8 passes of one row walk the same path. Launch, sharding and number formats are accelerate's.
+so one pass of 8 rows and 8 passes of one row walk the same path. Number formats and copies over processes are
+accelerate's, pieces over processes PyTorch's.
 All randomness of a step follows from (seed, stage, step), so a run that is resumed is the run that was never stopped.
 """
 
