@@ -99,9 +99,7 @@ def test_passes_of_one_or_two_rows_in_two_processes_walk_the_path_of_one_pass(tm
         assert held == pytest.approx(expected, abs=1e-5)
         assert len(held) == 2
     assert len(logged(one, "loss")) == 6
-    assert pieces(tmp_path, "ddp") == ["0 of 110"] * 2 or all(
-        line.startswith("0 of ") for line in pieces(tmp_path, "ddp")
-    )
+    assert all(line.startswith("0 of ") for line in pieces(tmp_path, "ddp"))
     for line in pieces(tmp_path, "fsdp2"):
         found, _, total = line.split()
         assert int(found) == int(total) > 50
