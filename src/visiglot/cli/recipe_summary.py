@@ -133,7 +133,8 @@ def memory_by_part(recipe: Recipe, processes: int) -> list[str]:
     Frozen weights count in the format that training keeps them in. Empty where a part's config isn't known here.
     """
     from visiglot.models.parts import apply_parts
-    from visiglot.train.memory import FORMAT_OF, longest_pass, stage_memory
+    from visiglot.train.caching import bytes_of_view
+    from visiglot.train.memory import longest_pass, trained_memory
 
     model = meta_model(recipe)
     if model is None:
@@ -147,10 +148,7 @@ def memory_by_part(recipe: Recipe, processes: int) -> list[str]:
         with torch.device("meta"):
             apply_parts(model, stage)
         passed = longest_pass(recipe, stage, model, patches, processes)
-        needs = stage_memory(
-            recipe, stage, model, passed,
-            format=FORMAT_OF[recipe.model.language_model.quantize], processes=processes, sharding=recipe.train.sharding,
-        )  # fmt: skip
+        needs = trained_memory(recipe, stage, model, passed, processes=processes)
         lines.append(
             f"stage {stage.name}: memory of a process{shared} in GiB, an estimate for {passed.rows} rows of "
             f"{passed.tokens:,} tokens at a time"
@@ -162,6 +160,12 @@ def memory_by_part(recipe: Recipe, processes: int) -> list[str]:
             lines.append(f"  {part.name:16}{_count(part.parameters):>10}{_count(part.trained):>10}{cells}")
         others = f"activations {needs.activations / GIB:.2f}, exchange {needs.exchange / GIB:.2f}"
         lines.append(f"  {others}, all {needs.total / GIB:.2f}")
+        if stage.cache_views and not stage.augment:
+            view = bytes_of_view(model, patches, passed.bytes, read=stage.cache_read)
+            lines.append(
+                f"  feature cache, on disk: {view / 2**10:,.0f} KiB a view, "
+                f"{100_000 * stage.cache_views * view / GIB:,.1f} GiB for 100,000 pictures (cache_views {stage.cache_views})"
+            )
     return lines
 
 

@@ -96,6 +96,22 @@ def reading_problems(connector: Connector, section: StageSection) -> list[str]:
     return [f"{where}: is set, but {', '.join(sorted(trained))} trains in this stage"] if trained else []
 
 
+def bytes_of_view(model: VisionLanguageModel, patches: int, number: int, *, read: bool) -> int:
+    """What a view takes in a cache, from shapes; a model on the meta device will do.
+
+    Args:
+        patches: of a picture, those of its tiles included.
+        number: bytes of each.
+        read: whether it's what the connector reads that is kept.
+    """
+    width = model.connector.vision_width
+    with torch.no_grad():
+        one = next(model.connector.parameters())
+        features = VisionFeatures(one.new_empty(1, patches, width), one.new_empty(1, width))
+        kept = model.connector.read(features) if read else features
+    return number * (kept.patches.numel() + kept.pooled.numel())
+
+
 def frozen_encoder(
     model: VisionLanguageModel, accelerator: Accelerator, dtype: torch.dtype, *, read: bool = False
 ) -> Callable[[Tensor], VisionFeatures]:

@@ -25,7 +25,7 @@ layer.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -165,6 +165,20 @@ def stage_memory(
     if processes > 1:
         exchange = sum(part.gradients for part in parts) if sharding == "ddp" else _gathered(model, passed.bytes)
     return StageMemory(parts, _activations(recipe, stage, model, passed), exchange)
+
+
+def trained_memory(
+    recipe: Recipe, stage: StageSection, model: VisionLanguageModel, passed: Pass, *, processes: int = 1
+) -> StageMemory:
+    """What a stage takes on each process as training keeps it: what is frozen in float32, but for a language model in
+    fewer bits (`model.language_model.quantize`), whose other weights count in bf16."""
+    format = FORMAT_OF[recipe.model.language_model.quantize]
+    whole, fewer = (
+        stage_memory(recipe, stage, model, passed, format=one, processes=processes, sharding=recipe.train.sharding)
+        for one in (FORMATS[0], format)
+    )
+    parts = zip(whole.parts, fewer.parts, strict=True)
+    return replace(whole, parts=tuple(less if less.name == "language_model" else full for full, less in parts))
 
 
 # --- what stays ------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from rich.console import Console
+from safetensors.torch import load_file
 from tests.drawn import Drawn, drawn_recipe
 from tests.tiny import build_tiny
 
@@ -15,7 +16,7 @@ from visiglot.config import AugmentationSection, cache_dir
 from visiglot.data.ledger import Ledger
 from visiglot.errors import ConfigError
 from visiglot.models.parts import apply_parts
-from visiglot.train.caching import frozen_encoder, stage_cache
+from visiglot.train.caching import bytes_of_view, frozen_encoder, stage_cache
 from visiglot.train.features import FeatureCache, part_of
 from visiglot.train.filling import fill_caches
 from visiglot.train.loop import fit
@@ -123,6 +124,17 @@ def test_a_rehearsal_says_the_size_that_the_cache_then_has(tmp_path: Path) -> No
     (line,) = [line for line in said.getvalue().splitlines() if "feature cache" in line]
     assert "about 12 pictures x 3 views = 0 MB" in line
     assert not (cache_dir() / "features").exists()
+
+
+@pytest.mark.parametrize("read", [False, True])
+def test_the_size_of_a_view_is_known_from_shapes_before_any_is_computed(read: bool) -> None:
+    built = build_tiny()
+    stage = prepare(drawn_recipe({"parts": PROJECTION, "cache_views": 1, "cache_read": read}), built)
+    foretold = bytes_of_view(built.model, patches=17, number=4, read=read)
+    stage.feed.cache.fill(images(), [0] * len(images()))
+    stage.feed.close()
+    tensors = [load_file(path) for path in shards(stage.feed.cache.folder)]
+    assert sum(tensor.nbytes for shard in tensors for tensor in shard.values()) == len(images()) * foretold
 
 
 def test_features_that_an_earlier_stage_changes_are_not_filled(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from visiglot.models.parts import apply_parts
 from visiglot.models.quantize import linear_layers, quantize_model
 from visiglot.models.quantize.layers import QuantizedLinear
 from visiglot.models.vlm import VisionLanguageModel
-from visiglot.train.memory import FORMATS, Format, Pass, StageMemory, longest_pass, stage_memory
+from visiglot.train.memory import FORMATS, Format, Pass, StageMemory, longest_pass, stage_memory, trained_memory
 from visiglot.train.objectives import OBJECTIVES, Objective
 from visiglot.train.optimiser import build_optimiser
 
@@ -132,6 +132,19 @@ def test_what_trains_stays_in_float32_whatever_the_frozen_weights_are() -> None:
     assert len({part.weights for found in by_format.values() for part in found.parts if part.name == "connector"}) <= 2
     sizes = [by_format[format].weights for format in FORMATS]
     assert sizes == sorted(sizes, reverse=True)
+
+
+@pytest.mark.parametrize("quantize", [None, "int8", "nf4"])
+def test_training_keeps_frozen_weights_whole_but_for_a_language_model_in_fewer_bits(quantize: Format | None) -> None:
+    model, recipe = frozen("bloom"), recipe_of("connector")
+    llm = recipe.model.language_model.model_copy(update={"quantize": quantize})
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"language_model": llm})})
+    stage = recipe.stages[0]
+    whole, fewer = (stage_memory(recipe, stage, model, PASS, format=format) for format in ("fp32", quantize or "fp32"))
+    found = trained_memory(recipe, stage, model, PASS)
+    assert found.parts[:2] == whole.parts[:2]
+    assert found.parts[2] == fewer.parts[2]
+    assert (found.total < whole.total) is (quantize is not None)
 
 
 def memory(parts: str, **arguments: Any) -> StageMemory:
