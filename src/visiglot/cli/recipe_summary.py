@@ -162,9 +162,10 @@ def memory_by_part(recipe: Recipe, processes: int) -> list[str]:
         lines.append(f"  {others}, all {needs.total / GIB:.2f}")
         if stage.cache_views and not stage.augment:
             view = bytes_of_view(model, patches, passed.bytes, read=stage.cache_read)
+            many = 100_000 * stage.cache_views * view / GIB
             lines.append(
-                f"  feature cache, on disk: {view / 2**10:,.0f} KiB a view, "
-                f"{100_000 * stage.cache_views * view / GIB:,.1f} GiB for 100,000 pictures (cache_views {stage.cache_views})"
+                f"  feature cache, on disk: {view / 2**10:,.0f} KiB a view, {many:,.1f} GiB for 100,000 pictures "
+                f"(cache_views {stage.cache_views})"
             )
     return lines
 

@@ -94,7 +94,8 @@ def test_a_run_is_trained_left_as_it_is_refused_and_started_anew(run: Run, recip
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run: Run, recipe: Path, cache: Path) -> None:
     result = run("train", recipe, "--dry-run", "--device", "cpu")
-    assert "memory of a process in GiB" in result.output and "  language_model " in result.output
+    assert "memory of a process in GiB" in result.stdout
+    assert "\n  language_model " in result.stdout
     assert result.exit_code == 0
     assert f"would be trained in {cache / 'runs' / 'drawn'}" in result.stdout
     assert "stage stage0: generate, 2 steps of 8 examples, 16 in all" in result.stdout
