@@ -106,6 +106,7 @@ check: .venv/.dev ## format, lint, types, import law, and whether the documentat
 
 bench: .venv/.dev ## measure speed and memory on this machine
 	$(BIN)/python benchmarks/loss.py
+	$(BIN)/python benchmarks/train.py
 	$(BIN)/python benchmarks/captions.py --size mid
 	$(BIN)/python benchmarks/serve.py
 	$(BIN)/python benchmarks/caption_metrics.py --coco-python $(COCO_PYTHON)

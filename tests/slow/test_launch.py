@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from tests.drawn import COLOURS, SHAPES, draw, drawn_recipe
 
@@ -125,3 +126,30 @@ def test_two_processes_start_a_run_anew_once(tmp_path: Path) -> None:
     after = (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8")
     assert len(after.splitlines()) == 3
     assert after != before
+
+
+def test_two_processes_of_torchrun_fill_a_cache_together_and_compute_no_view_twice(tmp_path: Path) -> None:
+    write_data(tmp_path)
+    made = recipe(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(made), encoding="utf-8")
+    # 20 examples are drawn in 4 steps of 6, so all of them
+    asked = [*TRAIN, "stages.0.cache_views=2", "stages.0.steps=4", "--device", "cpu", "--only-features"]
+    for launcher, computed in ((TORCHRUN, 2 * len(COLOURS) * len(SHAPES)), ((), 0)):
+        filled = subprocess.run(
+            [sys.executable, *launcher, *asked],
+            cwd=tmp_path, env={**os.environ, "VISIGLOT_CACHE": str(tmp_path / "cache")},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert filled.returncode == 0, filled.stderr[-4000:]
+        if launcher:
+            names = [name for path in (tmp_path / "cache" / "features").rglob("*.safetensors") for name in _names(path)]
+            assert len(names) == len(set(names)) == computed
+        else:
+            assert f"{computed} views computed by this process, of 1" in filled.stderr
+    assert not list((tmp_path / "cache").glob("runs/*"))
+
+
+def _names(shard: Path) -> list[str]:
+    """Of the views in a shard of a feature cache."""
+    with safe_open(shard, framework="pt") as opened:
+        return list(json.loads(opened.metadata()["names"]))
