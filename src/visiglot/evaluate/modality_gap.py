@@ -18,7 +18,7 @@ import numpy as np
 from visiglot.errors import EvaluationError
 from visiglot.evaluate.benchmark import Benchmark
 from visiglot.evaluate.gap import Cloud, distance_of_means, flattened, length_ratio, probe_auc
-from visiglot.evaluate.passes import passes_of
+from visiglot.evaluate.passes import asked_of, passes_of
 from visiglot.files import split_lines, write_text
 from visiglot.types import Example, PromptSpec
 
@@ -88,13 +88,8 @@ def record_modality_gap(
         VisiglotError: it can't be written.
     """
     split, prompt_set = benchmark.choose("split", split), benchmark.choose("prompt set", prompt_set)
-    data = benchmark.open(root)
     most = min(limit or EXAMPLES, EXAMPLES)
-    examples = {
-        code: list(data.examples(code, split=split, prompt_set=prompt_set, limit=most))
-        for code in languages
-        if code in data.languages
-    }
+    examples = asked_of(benchmark, languages, root, split=split, prompt_set=prompt_set, limit=most)
     clouds = {code: both for code, both in features(model, processor, examples).items() if min(map(len, both))}
     if not clouds:
         raise EvaluationError(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from visiglot.errors import VisiglotError
+from visiglot.evaluate.benchmark import Benchmark
 from visiglot.prompts import placed, placing_of
 from visiglot.types import Batch, Example, ImageRef, Sample
 
@@ -18,6 +20,19 @@ if TYPE_CHECKING:
     from visiglot.models.vlm import VisionLanguageModel
 
 ROWS_PER_PASS = 32
+
+
+def asked_of(
+    benchmark: Benchmark, languages: Sequence[str], root: Path | None, *, split: str, prompt_set: str, limit: int
+) -> dict[str, list[Example]]:
+    """By language the first `limit` examples of a benchmark; languages that it lacks are left out."""
+    data = benchmark.open(root)
+    return {
+        code: list(data.examples(code, split=split, prompt_set=prompt_set, limit=limit))
+        for code in languages
+        if code in data.languages
+    }
+
 
 _Row = tuple[str, Example, Sample, "list[Image]"]
 

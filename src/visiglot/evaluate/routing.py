@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from visiglot.errors import EvaluationError
 from visiglot.evaluate.benchmark import Benchmark
-from visiglot.evaluate.passes import passes_of
+from visiglot.evaluate.passes import asked_of, passes_of
 from visiglot.files import split_lines, write_text
 from visiglot.types import Example
 
@@ -76,13 +76,8 @@ def record_routing(
     if not model.connector.needs_context:  # experts are weighed by the prompt
         return []
     split, prompt_set = benchmark.choose("split", split), benchmark.choose("prompt set", prompt_set)
-    data = benchmark.open(root)
     most = min(limit or EXAMPLES, EXAMPLES)
-    examples = {
-        code: list(data.examples(code, split=split, prompt_set=prompt_set, limit=most))
-        for code in languages
-        if code in data.languages
-    }
+    examples = asked_of(benchmark, languages, root, split=split, prompt_set=prompt_set, limit=most)
     found = [
         Routing(benchmark.name, prompt_set, code, model_hash, n, weights)
         for code, (n, weights) in expert_weights(model, processor, examples).items()
