@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from visiglot.config import DataSection, PartSource, Recipe, dump_recipe, load_recipe, recipe_names, recipes_folder
-from visiglot.config.schema import SAME
+from visiglot.config.model import SAME
 from visiglot.languages import resolve
 
 RECIPES = recipe_names()

@@ -120,7 +120,7 @@ def _check_model(recipe: Recipe, findings: Findings) -> None:
     """Assemble the model and its stages on the meta device, part by part."""
     import torch
 
-    from visiglot.config.schema import SAME
+    from visiglot.config.model import SAME
     from visiglot.models.config import VisiglotConfig
     from visiglot.models.values import config_of
     from visiglot.models.vlm import VisionLanguageModel

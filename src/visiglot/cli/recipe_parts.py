@@ -103,7 +103,7 @@ def settled(recipe: Recipe) -> Recipe | None:
     Raises:
         CheckpointError: `from` leads nowhere, or to a model without a connector.
     """
-    from visiglot.config.schema import SAME
+    from visiglot.config.model import SAME
     from visiglot.models.connectors.start import as_there
 
     if recipe.model.connector.type != SAME:

@@ -4,6 +4,20 @@ A recipe is values only. Every key is known in `schema`, a misspelt one is an er
 problems of a recipe are reported at once.
 """
 
+from visiglot.config.data import (
+    AllocationSection,
+    DataSection,
+    SourceSection,
+)
+from visiglot.config.model import (
+    ConnectorSection,
+    LanguageModelSection,
+    ModelSection,
+    PartSource,
+    PromptSection,
+    TokenizerSection,
+    VisionSection,
+)
 from visiglot.config.recipes import (
     cache_dir,
     dump_recipe,
@@ -15,26 +29,20 @@ from visiglot.config.recipes import (
     recipes_folder,
 )
 from visiglot.config.schema import (
-    AllocationSection,
+    EvaluateSection,
+    Recipe,
+)
+from visiglot.config.section import (
+    Section,
+)
+from visiglot.config.training import (
     AugmentationSection,
     BatchSection,
-    ConnectorSection,
-    DataSection,
-    EvaluateSection,
-    LanguageModelSection,
     LoraSection,
     Mode,
-    ModelSection,
     PartSection,
-    PartSource,
-    PromptSection,
-    Recipe,
-    Section,
-    SourceSection,
     StageSection,
-    TokenizerSection,
     TrainSection,
-    VisionSection,
 )
 
 __all__ = [

@@ -15,7 +15,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from visiglot.config.schema import ModelSection, Recipe, Section
+from visiglot.config.model import ModelSection
+from visiglot.config.schema import Recipe
+from visiglot.config.section import Section
 from visiglot.errors import ConfigError, UnknownNameError, nearest
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from visiglot.config import cache_dir
-from visiglot.config.schema import WEIGHTS_FILES
+from visiglot.config.model import WEIGHTS_FILES
 from visiglot.errors import CheckpointError, Notice, nearest
 
 MANIFEST = "manifest.json"

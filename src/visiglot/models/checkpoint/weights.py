@@ -27,7 +27,7 @@ from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors import safe_open
 from torch import Tensor
 
-from visiglot.config.schema import WEIGHTS_FILES
+from visiglot.config.model import WEIGHTS_FILES
 from visiglot.errors import CheckpointError
 from visiglot.models.checkpoint import OFFLINE, WEIGHTS, reading
 from visiglot.models.checkpoint.packed import PACKED

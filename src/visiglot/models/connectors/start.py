@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from visiglot.config import ModelSection
-from visiglot.config.schema import SAME
+from visiglot.config.model import SAME
 from visiglot.errors import CheckpointError, ConfigError
 from visiglot.models.checkpoint.formats import FORMATS, open_model
 from visiglot.models.checkpoint.tensors import LOOSE, fill_some, part_of
