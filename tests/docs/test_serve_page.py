@@ -9,7 +9,7 @@ import typer
 
 from visiglot.cli import app
 from visiglot.serve.connection import CONNECTIONS, HEAD_SECONDS, READ_RATE, READ_SECONDS
-from visiglot.serve.fetch import REDIRECTS
+from visiglot.serve.fetch import CONNECT_SECONDS, REDIRECTS
 from visiglot.serve.job import CHARACTERS_PER_TOKEN
 from visiglot.serve.limits import Limits
 from visiglot.serve.schema import STOPS, TOP_LOGPROBS, VALUES, ChatRequest
@@ -61,8 +61,9 @@ def test_parameters_are_those_that_a_request_may_have() -> None:
 def test_numbers_are_those_of_the_code() -> None:
     text = " ".join(PAGE.split())
     assert f"up to {STOPS} texts" in text
-    assert f"up to {TOP_LOGPROBS} |" in text
+    assert f"up to {TOP_LOGPROBS} beside each token, and {Limits().logprobs:,} in all" in text
     assert f"at most {REDIRECTS} redirects" in text
+    assert f"doesn't answer within {CONNECT_SECONDS:g} seconds" in text
     assert f"A picture has {Limits().fetch_seconds:g} seconds" in text
     assert f"more than {CHARACTERS_PER_TOKEN} characters" in text
     assert f"more than {VALUES:,} values" in text

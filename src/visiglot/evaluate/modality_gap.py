@@ -7,9 +7,8 @@ references of the benchmark's examples, so that they should be captions or names
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +17,8 @@ import numpy as np
 from visiglot.errors import EvaluationError
 from visiglot.evaluate.benchmark import Benchmark
 from visiglot.evaluate.gap import Cloud, distance_of_means, flattened, length_ratio, probe_auc
+from visiglot.evaluate.lines import number, read_lines, write_lines
 from visiglot.evaluate.passes import asked_of, passes_of
-from visiglot.files import split_lines, write_text
 from visiglot.types import Example, PromptSpec
 
 if TYPE_CHECKING:
@@ -116,10 +115,10 @@ def record_modality_gap(
     path = out / MODALITY_GAP
     kept = [
         row
-        for row in (read_modality_gap(path) if path.is_file() else [])
+        for row in read_modality_gap(path)
         if row.model_hash == model_hash and (row.benchmark, row.prompt_set) != (benchmark.name, prompt_set)
     ]
-    write_text("".join(json.dumps(asdict(row)) + "\n" for row in (*kept, *found)), path, error=EvaluationError)
+    write_lines((*kept, *found), path)
     return found
 
 
@@ -175,17 +174,17 @@ def _points(plane: Cloud) -> Points:
 
 
 def read_modality_gap(path: Path) -> list[ModalityGap]:
-    """All rows of a file. Raises EvaluationError when it can't be read, or a line is none."""
-    names = {field.name for field in fields(ModalityGap)}
-    try:
-        lines, rest = split_lines(path.read_text(encoding="utf-8"))
-        values = [json.loads(line) for line in (*lines, rest) if line]
-        if not all(set(row) == names for row in values):
-            raise ValueError(f"a line that hasn't {', '.join(sorted(names))}")
-        return [
-            ModalityGap(**{**row, **{name: tuple((x, y) for x, y in row[name]) for name in POINTS}}) for row in values
-        ]
-    except (OSError, ValueError, TypeError) as error:
-        raise EvaluationError(
-            f"{path} can't be read: {error}", hint="Delete it; `visiglot evaluate --modality-gap` writes it again."
-        ) from error
+    """All rows of a file; none where there is no file.
+
+    Raises:
+        EvaluationError: it can't be read, or a line is none.
+    """
+    return read_lines(
+        path,
+        ModalityGap,
+        lambda row: {
+            **{name: number(row[name]) for name in ("distance", "length")},
+            **{name: tuple((x, y) for x, y in row[name]) for name in POINTS},
+        },
+        hint="Delete it; `visiglot evaluate --modality-gap` writes it again.",
+    )

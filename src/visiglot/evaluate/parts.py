@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from visiglot.errors import EvaluationError
 from visiglot.evaluate.benchmark import BENCHMARKS, metrics_for
 from visiglot.evaluate.intervals import interval
+from visiglot.evaluate.lines import number, read_lines, write_lines
 from visiglot.evaluate.metrics import DEFAULTS, METRICS, Metric, ScoreSettings, Statistics
-from visiglot.files import split_lines, write_text
 from visiglot.types import Prediction
 
 PARTS = "parts.jsonl"
@@ -112,12 +110,7 @@ def write_parts(scores: Sequence[PartScore], folder: Path) -> None:
     if not scores:
         (folder / PARTS).unlink(missing_ok=True)
         return
-    write_text("".join(map(_line, scores)), folder / PARTS)
-
-
-def _line(score: PartScore) -> str:
-    values = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(score).items()}
-    return json.dumps(values, ensure_ascii=False, allow_nan=False) + "\n"
+    write_lines(scores, folder / PARTS)
 
 
 def read_parts(folder: Path) -> list[PartScore]:
@@ -126,21 +119,9 @@ def read_parts(folder: Path) -> list[PartScore]:
     Raises:
         EvaluationError: the file can't be read, or a line is no score of a part.
     """
-    path = folder / PARTS
-    if not path.is_file():
-        return []
-    names = {field.name for field in fields(PartScore)}
-    try:
-        lines, rest = split_lines(path.read_text(encoding="utf-8"))
-        rows = [json.loads(line) for line in (*lines, rest) if line]
-        if not all(set(row) == names for row in rows):
-            raise ValueError(f"a line that hasn't {', '.join(sorted(names))}")
-        return [PartScore(**{**row, **{name: _number(row[name]) for name in _NUMBERS}}) for row in rows]
-    except (OSError, ValueError, TypeError) as error:
-        raise EvaluationError(
-            f"{path} can't be read: {error}", hint="`visiglot evaluate --only score --out FOLDER` makes it anew."
-        ) from error
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else float(value)
+    return read_lines(
+        folder / PARTS,
+        PartScore,
+        lambda row: {name: number(row[name]) for name in _NUMBERS},
+        hint="`visiglot evaluate --only score --out FOLDER` makes it anew.",
+    )

@@ -8,16 +8,14 @@ Shapes: S image slots, E experts.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visiglot.errors import EvaluationError
 from visiglot.evaluate.benchmark import Benchmark
+from visiglot.evaluate.lines import read_lines, write_lines
 from visiglot.evaluate.passes import asked_of, passes_of
-from visiglot.files import split_lines, write_text
 from visiglot.types import Example
 
 if TYPE_CHECKING:
@@ -88,10 +86,10 @@ def record_routing(
     new = {(row.benchmark, row.prompt_set, row.language) for row in found}
     kept = [
         row
-        for row in (read_routing(path) if path.is_file() else [])
+        for row in read_routing(path)
         if row.model_hash == model_hash and (row.benchmark, row.prompt_set, row.language) not in new
     ]
-    write_text("".join(json.dumps(asdict(row)) + "\n" for row in (*kept, *found)), path, error=EvaluationError)
+    write_lines((*kept, *found), path)
     return found
 
 
@@ -122,18 +120,17 @@ def expert_weights(
 
 
 def read_routing(path: Path) -> list[Routing]:
-    """All rows of a file of weights. Raises EvaluationError when it can't be read, or a line is none."""
-    names = {field.name for field in fields(Routing)}
-    try:
-        lines, rest = split_lines(path.read_text(encoding="utf-8"))
-        values = [json.loads(line) for line in (*lines, rest) if line]
-        if not all(set(row) == names for row in values):
-            raise ValueError(f"a line that hasn't {', '.join(sorted(names))}")
-        return [Routing(**{**row, "weights": tuple(map(float, row["weights"]))}) for row in values]
-    except (OSError, ValueError, TypeError) as error:
-        raise EvaluationError(
-            f"{path} can't be read: {error}", hint="Delete it; `visiglot evaluate` writes it again."
-        ) from error
+    """All rows of a file of weights; none where there is no file.
+
+    Raises:
+        EvaluationError: it can't be read, or a line is none.
+    """
+    return read_lines(
+        path,
+        Routing,
+        lambda row: {"weights": tuple(map(float, row["weights"]))},
+        hint="Delete it; `visiglot evaluate` writes it again.",
+    )
 
 
 def largest_difference(rows: Iterable[Routing]) -> float:

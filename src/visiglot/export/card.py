@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from visiglot.data.nano.prompts import caption_prompt
+from visiglot.data.tasks.pivot import PIVOT
 from visiglot.environment import commit, versions
 from visiglot.errors import CheckpointError
 from visiglot.export.export import Exported
@@ -164,7 +165,7 @@ def _use(facts: Facts, target: Target, exported: Exported, model: VisionLanguage
         load = f'model, processor = visiglot.load_model("{facts.where}")'
         ask = f'print(model.generate(["picture.png"], [{_quoted(prompt)}])[0][0])'
         caption = f"visiglot caption picture.png --model {shlex.quote(facts.where)} --languages {code}"
-        return [*_python("import visiglot", "", load, ask), "", "```sh", caption, "```"]
+        return [*_python("import visiglot", "", load, ask), "", "```sh", caption, "```", *_pivot(model)]
     form, text = _question(target, exported, model, probe, code)
     new = "ids[0]" if model.layout == "seq2seq" else 'ids[0, inputs["input_ids"].shape[1] :]'
     cast = (
@@ -186,6 +187,18 @@ def _use(facts: Facts, target: Target, exported: Exported, model: VisionLanguage
         ),
         "",
         "The text has the picture where the model learned to read it. Write other questions around it likewise.",
+        *_pivot(model),
+    ]
+
+
+def _pivot(model: VisionLanguageModel) -> list[str]:
+    """What the code above prints of a model that says more than its answer."""
+    if not model.config.pivot:
+        return []
+    return [
+        "",
+        f"It begins an answer with the question in English: `QUESTION {PIVOT} ANSWER`. In Python the text is whole; "
+        f"`visiglot caption`, `ask` and `serve` show what stands behind `{PIVOT}`.",
     ]
 
 

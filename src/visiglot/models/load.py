@@ -11,13 +11,13 @@ from visiglot.config import load_model_section
 from visiglot.errors import ConfigError, UnknownNameError
 from visiglot.models.build import Built, build_model
 from visiglot.models.checkpoint.stock import load_whole
-from visiglot.models.checkpoint.tensors import opened_model
+from visiglot.models.checkpoint.tensors import check_fp32_parts, opened_model
 from visiglot.models.config import PARTS
 from visiglot.models.device import pick_device
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.quantize import check_quantization, quantize_model
 from visiglot.models.runs import resolve_model
-from visiglot.models.vlm import VisionLanguageModel, check_fp32_parts
+from visiglot.models.vlm import VisionLanguageModel
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 AUTO = "auto"

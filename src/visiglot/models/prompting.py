@@ -125,6 +125,8 @@ class Prompting:
     def stream(self, image: Shown, prompt: str, decoding: Decoding = DEFAULT) -> Iterator[str]:
         """The answer of `generate([image], [prompt])` piece by piece, as whole characters; with beams in one piece.
 
+        Of a model with `config.pivot` the question in English comes first, as there.
+
         Raises:
             VisiglotError: as of `generate`; at once, not by the first piece.
         """

@@ -12,7 +12,7 @@ D LLM width, Dv vision width, V vocabulary, H and W pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,10 +22,11 @@ from torch.nn.functional import cross_entropy
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
-from visiglot.errors import PromptError, UnknownNameError
+from visiglot.errors import PromptError
 from visiglot.models import language_model as lm
 from visiglot.models.checkpoint.foreign import Report, settle_generation, state_of
 from visiglot.models.checkpoint.tensors import (
+    check_fp32_parts,
     fill,
     opened_model,
     own_state,
@@ -44,8 +45,6 @@ from visiglot.models.quantize import refuse_quantized
 from visiglot.models.vision import VisionEncoder
 from visiglot.types import IGNORE, Batch, Layout, TextContext, VisionFeatures
 
-FP32_PARTS = ("vision", "connector")
-"""Parts that may stay in float32 beside an LLM in fewer bits."""
 MIXED_WORDS = 16
 """How many of the nearest words an image token is mixed of."""
 
@@ -389,13 +388,6 @@ class VisionLanguageModel(Prompting, PreTrainedModel):  # type: ignore[misc]
         predicted, wanted = (logits, labels) if self.layout == "seq2seq" else (logits[:, :-1], labels[:, 1:])
         loss = cross_entropy(predicted.flatten(0, 1).float(), wanted.flatten(), ignore_index=IGNORE)
         return VLMOutput(loss=loss, logits=logits)
-
-
-def check_fp32_parts(parts: Iterable[str]) -> None:
-    """Raise UnknownNameError for a part that can't stay in float32 by itself."""
-    for part in parts:
-        if part not in FP32_PARTS:
-            raise UnknownNameError("part", part, FP32_PARTS)
 
 
 def before_labels(labels: Tensor, *, all_turns: bool = False) -> Tensor:

@@ -48,7 +48,8 @@ def build_app(
         fetcher: of pictures from the web; None: none is fetched.
     """
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="visiglot-http")
-    service = Service(engine, served, access, limits, Media(limits, fetcher, pool), Load(limits), Metrics(), pool)
+    load = Load(limits, shared=access.several_keys)
+    service = Service(engine, served, access, limits, Media(limits, fetcher, pool), load, Metrics(), pool)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:

@@ -67,7 +67,7 @@ def choices_of(
         caller: whose turn it is.
 
     Raises:
-        ApiError: 400 or 404; another model, too many choices or tokens.
+        ApiError: 400 or 404; another model, too many choices, tokens or log-probabilities.
         LanguageError: no such language.
     """
     if request.model != served.name:
@@ -90,6 +90,8 @@ def choices_of(
     decoding = _decoding(request, limits)
     seed = secrets.randbits(63) if request.seed is None else request.seed
     told = (request.top_logprobs or 0) if request.logprobs else None
+    if told is not None:
+        _check_logprobs(count, decoding.max_new_tokens, told, limits)
     found = []
     for code in codes:
         example = _example(request, pictures, served, code)
@@ -98,6 +100,19 @@ def choices_of(
             ask = Ask(example, own, tuple(request.stop or ()), caller, told, bool(request.routing))
             found.append(Choice(ask, code))
     return found
+
+
+def _check_logprobs(count: int, tokens: int, top: int, limits: Limits) -> None:
+    """Raise ApiError: `count` answers of `tokens` tokens with the `top` likeliest beside each might be too much."""
+    most = count * tokens * (1 + top)
+    if most > limits.logprobs:
+        name = "top_logprobs" if top else "logprobs"
+        raise invalid(
+            f"`{name}`: {count} answer(s) of up to {tokens} tokens, with {top} others beside each, may be {most:,} "
+            f"log-probabilities; this server tells {limits.logprobs:,} at a time. Ask for fewer, or lower "
+            "`max_tokens`.",
+            name,
+        )
 
 
 def _codes(request: ChatRequest, served: Served) -> Sequence[str | None]:

@@ -92,7 +92,7 @@ class Exchange(Response):
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Raises ApiError: whatever is wrong before the answer begins."""
-        with self._service.load.admitted() as held:
+        with self._service.load.admitted(self._caller) as held:
             body = await read_body(Headers(scope=scope), receive, self._service.limits, held)
             work = asyncio.create_task(self._answer([body], held, send))
             del body

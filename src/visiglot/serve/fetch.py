@@ -1,7 +1,7 @@
 """The one fetcher of pictures from the web, and the only HTTP client in this room (`tests/unit/serve/test_law.py`).
 
 A URL is followed if its host is on the list and all of the host's addresses are public. The host is looked up once, and
-the connection goes to the address that was checked, so a name can't mean something else a moment later. A redirect is a
+the connection goes to an address that was checked, so a name can't mean something else a moment later. A redirect is a
 URL like any other: list, addresses, scheme and port are checked again, and it can't leave https. No proxy, cookie or
 credential is ever used, and a body is read as it is sent, so that nothing is unpacked here.
 """
@@ -13,6 +13,7 @@ import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -27,6 +28,8 @@ PORTS = {"http": 80, "https": 443}
 URL_LENGTH = 4096
 AT_ONCE = 16
 """Pictures that are fetched at a time, for all requests."""
+CONNECT_SECONDS = 2.0
+"""After which the host's next address is tried."""
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Host and port -> all of its addresses."""
@@ -147,7 +150,7 @@ class Fetcher:
         addresses = await self._resolve(target.host, target.port)
         if not addresses or not all(map(is_public, addresses)):
             raise _refused("its host has no address, or one that isn't public", param)
-        connected = await self._connect(addresses[0], target.port)
+        connected = await self._reach(addresses, target.port)
         try:
             tls = target.scheme == "https"
             reader, writer = await asyncio.open_connection(
@@ -160,6 +163,15 @@ class Fetcher:
             return await _exchange(reader, writer, target, self._max_bytes, param)
         finally:
             writer.transport.abort()
+
+    async def _reach(self, addresses: Sequence[str], port: int) -> socket.socket:
+        """Connected to the first of `addresses`, which were checked, that can be reached."""
+        *others, last = dict.fromkeys(addresses)
+        for address in others:
+            with suppress(OSError):  # TimeoutError is one
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    return await self._connect(address, port)
+        return await self._connect(last, port)
 
 
 async def _exchange(

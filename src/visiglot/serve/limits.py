@@ -20,6 +20,7 @@ class Limits:
         image_pixels: width times height of one picture, told by its header.
         messages: turns of one request.
         choices: answers to one request, languages times `n`.
+        logprobs: of chosen tokens and of the likeliest ones beside them, in all answers to one request.
         new_tokens: that an answer may have.
         default_new_tokens: that it may have if the request doesn't say.
         body_seconds: for a body to arrive.
@@ -35,6 +36,7 @@ class Limits:
     image_pixels: int = 25_000_000
     messages: int = 128
     choices: int = 128
+    logprobs: int = 100_000
     new_tokens: int = 1024
     default_new_tokens: int = 256
     body_seconds: float = 30.0

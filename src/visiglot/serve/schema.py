@@ -149,6 +149,7 @@ def parse_request(body: bytes) -> ChatRequest:
         raise invalid(f"The body isn't JSON: {error}", None, "invalid_json") from None
     if not isinstance(values, dict):
         raise invalid("The body must be a JSON object.", None, "invalid_json")
+    _refuse_twice(body)
     values = _settled(values, WITHOUT_EFFECT, "")
     turns = values.get("messages")
     if isinstance(turns, list):
@@ -162,6 +163,19 @@ def parse_request(body: bytes) -> ChatRequest:
         raise _told(error) from None
     _check_together(request)
     return request
+
+
+def _refuse_twice(body: bytes) -> None:
+    """Raise ApiError: an object of a body, which is JSON, has a name twice; the parser takes the last one's value."""
+
+    def names(pairs: list[tuple[str, Any]]) -> None:
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise invalid(f"`{name[:64]}` stands twice in one object.", name[:64], "duplicate_parameter")
+            seen.add(name)
+
+    json.loads(body, object_pairs_hook=names, parse_int=len, parse_float=len)
 
 
 def _settled(values: Mapping[str, Any], without_effect: Mapping[str, tuple[Any, ...]], place: str) -> dict[str, Any]:

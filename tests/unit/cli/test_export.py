@@ -116,6 +116,18 @@ def test_a_model_that_says_nothing_gets_a_card_that_says_so(run: Run, tiny_model
     assert found["Citation"] == "not stated."
 
 
+@pytest.mark.parametrize("target", ["visiglot", "blip2"])
+def test_the_card_of_a_model_that_says_the_question_first_tells_so(run: Run, target: str, tmp_path: Path) -> None:
+    for pivot in (True, False):
+        built: Any = build_tiny("blip2", "mt5", "qformer", pivot=pivot)
+        folder, out = tmp_path / f"model-{pivot}", tmp_path / f"out-{pivot}"
+        built.model.save_pretrained(folder)
+        built.processor.save_pretrained(folder)
+        assert run("export", folder, "--to", target, "--out", out).exit_code == 0
+        use = sections((out / "README.md").read_text(encoding="utf-8"))["Use"]
+        assert ("`QUESTION || ANSWER`" in use) is pivot
+
+
 def test_an_export_in_our_own_format_answers_as_the_run(run: Run, blip2_run: Path, tmp_path: Path) -> None:
     from visiglot.models.runs import nano_folder
 

@@ -22,6 +22,7 @@ from tests.drawn import draw
 from tests.unit.serve.serving import Stub, image, serving, user
 
 from visiglot.errors import ConfigError
+from visiglot.serve import fetch
 from visiglot.serve.errors import ApiError
 from visiglot.serve.fetch import REDIRECTS, Fetcher
 
@@ -36,6 +37,8 @@ class Web:
 
     Args:
         names: host -> addresses; a list of lists is what each look-up in turn gives.
+        unreachable: addresses that refuse a connection.
+        silent: addresses from which nothing ever comes.
     """
 
     names: dict[str, list[Any]]
@@ -44,6 +47,8 @@ class Web:
     connected: list[tuple[str, int]] = field(default_factory=list)
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     port: int = 0
+    unreachable: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
     async def resolve(self, host: str, port: int) -> Sequence[str]:
         self.looked_up.append((host, port))
@@ -54,6 +59,10 @@ class Web:
 
     async def connect(self, address: str, port: int) -> socket.socket:
         self.connected.append((address, port))
+        if address in self.unreachable:
+            raise ConnectionRefusedError
+        if address in self.silent:
+            await asyncio.sleep(60)
         made = socket.socket()
         made.setblocking(False)
         await asyncio.get_running_loop().sock_connect(made, ("127.0.0.1", self.port))
@@ -229,6 +238,22 @@ def test_a_public_address_of_ipv6_is_reached() -> None:
     with web(reply(), pics_example=[OTHER]) as one:
         assert one.fetch("http://pics.example/") == RED
     assert one.connected == [(OTHER, 80)]
+
+
+def test_where_an_address_cannot_be_reached_the_next_one_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "CONNECT_SECONDS", 0.05)
+    with web(reply(), pics_example=[OTHER, OTHER, "1.1.1.1", PUBLIC]) as one:
+        one.unreachable, one.silent = (OTHER,), ("1.1.1.1",)
+        assert one.fetch("http://pics.example/") == RED
+    assert one.connected == [(OTHER, 80), ("1.1.1.1", 80), (PUBLIC, 80)]
+    assert len(one.looked_up) == 1
+
+
+def test_a_host_of_which_no_address_can_be_reached_is_refused() -> None:
+    with web(reply(), pics_example=[OTHER, PUBLIC]) as one:
+        one.unreachable = (OTHER, PUBLIC)
+        assert "reached" in one.refuses("http://pics.example/")
+    assert one.connected == [(OTHER, 80), (PUBLIC, 80)]
 
 
 def test_a_name_that_means_something_else_a_moment_later_gains_nothing() -> None:

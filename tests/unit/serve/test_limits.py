@@ -20,6 +20,8 @@ from tests.unit.serve.serving import SECONDS, Reply, Running, Stub, drawn, image
 from visiglot.errors import ImageError, LanguageError, ModelError, PromptError, QueueFullError, ServeError, TooLongError
 from visiglot.images import MAX_ESCAPED
 from visiglot.serve.engine import Engine
+from visiglot.serve.limits import Limits
+from visiglot.serve.load import Load
 
 RED = draw("red", "circle")
 
@@ -112,6 +114,45 @@ def test_requests_together_are_limited() -> None:
         for thread in threads:
             thread.join()
         assert running.chat().status == 200
+
+
+@pytest.mark.parametrize(
+    ("limits", "letters"), [({"requests": 4}, 1), ({"held_bytes": 10_000}, 2_000)], ids=["requests", "bytes"]
+)
+def test_of_several_keys_none_takes_all_places(limits: dict[str, int], letters: int) -> None:
+    held = threading.Event()
+    stub = Stub(held=held)
+    body = {"model": "tiny", "messages": [user("x" * letters)]}
+    with serving(stub, keys=["one", "two"], **limits) as running:
+
+        def ask(key: str) -> Reply:
+            return running.ask(body, Authorization=f"Bearer {key}")
+
+        threads = [threading.Thread(target=ask, args=("one",)) for _ in range(2)]
+        for count, thread in enumerate(threads):
+            thread.start()
+            wait_for(lambda count=count: len(stub.asks) == count + 1)  # type: ignore[misc]
+        error = refused(ask("one"), 429, "rate_limit_exceeded")
+        assert "of this key" in error["message"]
+        threads.append(threading.Thread(target=ask, args=("two",)))
+        threads[-1].start()
+        wait_for(lambda: len(stub.asks) == 3)
+        held.set()
+        for thread in threads:
+            thread.join()
+        assert ask("one").status == 200
+    assert [one.user for one in stub.asks] == ["key 0", "key 0", "key 1", "key 0"]
+
+
+def test_callers_of_whom_nothing_is_worked_on_are_forgotten() -> None:
+    load = Load(Limits(), shared=True)
+    for number in range(3):
+        with load.admitted(f"address {number}") as held:
+            held.add(10)
+            assert (load.requests, load.held_bytes) == (1, 10)
+    assert (load.requests, load.held_bytes) == (0, 0)
+    assert not load._requests
+    assert not load._bytes
 
 
 # --- pictures --------------------------------------------------------------------------------------------------------

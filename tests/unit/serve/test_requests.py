@@ -170,6 +170,34 @@ def test_a_body_of_nothing_but_values_is_refused_before_it_is_read(written: byte
     assert (caught.value.status, caught.value.code) == (400, "too_many_values")
 
 
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        (b'{"model": "tiny", "messages": [], "model": "other"}', "model"),
+        (b'{"model": "tiny", "messages": [], "mod\\u0065l": "tiny"}', "model"),
+        (b'{"model": "tiny", "messages": [{"role": "user", "content": "x", "content": "y"}]}', "content"),
+        (b'{"%s": 1, "%s": 1}' % (b"x" * 9000, b"x" * 9000), "x" * 64),
+    ],
+)
+def test_a_name_that_stands_twice_in_an_object_is_refused(written: bytes, name: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        parse_request(written)
+    found = caught.value
+    assert (found.status, found.code, found.param) == (400, "duplicate_parameter", name)
+    assert f"`{name}` stands twice" in found.message
+
+
+def test_log_probabilities_of_all_answers_to_a_request_are_limited() -> None:
+    limits = Limits(logprobs=2 * 2 * 10 * 4)
+    ask: dict[str, Any] = {"languages": ["de", "en"], "n": 2, "max_tokens": 10, "logprobs": True, "limits": limits}
+    assert len(choices(**ask, top_logprobs=3)) == 4
+    found = error(**ask, top_logprobs=4)
+    assert (found.status, found.param) == (400, "top_logprobs")
+    assert "may be 200 log-probabilities; this server tells 160" in found.message
+    assert error(**{**ask, "max_tokens": 41}).param == "logprobs"
+    assert len(choices(**{**ask, "max_tokens": 41, "logprobs": False})) == 4
+
+
 def test_a_name_of_a_language_has_a_length_and_an_error_about_it_too() -> None:
     assert error(languages=["x" * 257]).param == "languages[0]"
     told = api_error(LanguageError("language", "," * 100_000, ["deu_Latn"], hint="x" * 100_000))

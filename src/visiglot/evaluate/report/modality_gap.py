@@ -23,7 +23,7 @@ def add_modality_gap(page: Page, evaluations: Iterable[Evaluation]) -> None:
     found: dict[tuple[str, str], dict[str, dict[str, ModalityGap]]] = {}
     for evaluation in evaluations:
         path = evaluation.folder / MODALITY_GAP
-        for row in read_modality_gap(path) if path.is_file() else []:
+        for row in read_modality_gap(path):
             found.setdefault((row.benchmark, row.prompt_set), {}).setdefault(evaluation.label, {})[row.language] = row
     for (benchmark, prompt_set), rows in found.items():
         page.section(f"Modality gap: {benchmark} ({prompt_set})")

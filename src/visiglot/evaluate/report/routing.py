@@ -19,7 +19,7 @@ def add_routing(page: Page, evaluations: Iterable[Evaluation]) -> None:
     for evaluation in evaluations:
         path = evaluation.folder / ROUTING
         found: dict[tuple[str, str], list[Routing]] = {}
-        for row in read_routing(path) if path.is_file() else []:
+        for row in read_routing(path):
             found.setdefault((row.benchmark, row.prompt_set), []).append(row)
         for (benchmark, prompt_set), rows in found.items():
             page.section(f"Experts by language: {evaluation.label}, {benchmark} ({prompt_set})")

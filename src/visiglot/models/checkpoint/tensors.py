@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from visiglot.errors import CheckpointError
+from visiglot.errors import CheckpointError, UnknownNameError
 from visiglot.models.checkpoint.formats import FORMATS, Opened, open_model, read_config
 from visiglot.models.checkpoint.packed import unpack
 from visiglot.models.checkpoint.shared import NamedPart, SharedPart, read_shared_part, shared_parts
@@ -16,6 +16,9 @@ from visiglot.models.checkpoint.weights import StoredTensor, find_weights, is_we
 
 LOOSE = "blip2"
 """The format whose names the tensors of a single file have."""
+FP32_PARTS = ("vision", "connector")
+"""Parts that may stay in float32 beside an LLM in fewer bits."""
+
 HUB_OPTIONS = frozenset({"revision", "subfolder", "variant", "cache_dir", "weights_only", "use_safetensors"})
 
 
@@ -161,6 +164,13 @@ def _equal(one: Tensor | StoredTensor, other: Tensor | StoredTensor) -> bool:
     if isinstance(one, StoredTensor) and isinstance(other, StoredTensor):
         return one.equals(other)
     return torch.equal(*(value if isinstance(value, Tensor) else value.read() for value in (one, other)))
+
+
+def check_fp32_parts(parts: Iterable[str]) -> None:
+    """Raise UnknownNameError for a part that can't stay in float32 by itself."""
+    for part in parts:
+        if part not in FP32_PARTS:
+            raise UnknownNameError("part", part, FP32_PARTS)
 
 
 def refuse_hub_options(given: Mapping[str, Any]) -> None:

@@ -8,8 +8,10 @@ image tokens, Dv vision width, D LLM width, L text tokens.
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -43,6 +45,12 @@ class Connector(nn.Module, ABC):
         super().__init__()
         self.vision_width = vision_width
         self.text_width = text_width
+
+    @classmethod
+    def settled(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """All options, with their defaults where `options` name none: equal ones make equal connectors."""
+        parameters = inspect.signature(cls.__init__).parameters.values()
+        return {**{one.name: one.default for one in parameters if one.kind is one.KEYWORD_ONLY}, **options}
 
     @property
     def memory(self) -> PhraseMemory | None:

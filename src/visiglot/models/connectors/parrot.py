@@ -80,6 +80,14 @@ class ParrotConnector(Connector):
         self.experts = ExpertMixture(text_width, experts, width, top_k=top_k, zero_init=zero_init)
         self.bypass(bypassed)
 
+    @classmethod
+    def settled(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        found = super().settled(options)
+        kind, inside = found["inner"]["type"], found["inner"].get("options", {})
+        found["inner"] = {"type": kind, "options": CONNECTORS.get(kind).settled(inside)}
+        found["alpha"] = ALPHA[found["residual"]] if found["alpha"] is None else found["alpha"]
+        return found
+
     def bypass(self, bypassed: bool) -> None:
         """Leave the experts out, or take them in again. Without them the prompt isn't read."""
         self.bypassed = bypassed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from visiglot.models.checkpoint.formats import FORMATS, open_model
 from visiglot.models.checkpoint.tensors import LOOSE, fill_some, part_of
 from visiglot.models.checkpoint.weights import find_weights, is_weights_file
 from visiglot.models.config import VisiglotConfig
+from visiglot.models.connectors import Connector
 from visiglot.models.connectors.memory import PhraseMemory
 from visiglot.models.parts import count
 from visiglot.models.runs import resolve_model
@@ -57,7 +57,7 @@ def as_there(section: ModelSection, there: VisiglotConfig) -> ModelSection:
     )
 
 
-def load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
+def load_connector(connector: Connector, section: ModelSection) -> list[str]:
     """Fill a connector from another model, but for the paths that the recipe wants fresh or whose shapes differ.
 
     Only the files that hold the connector are read. Lines say what came from there and what is fresh.
@@ -100,22 +100,24 @@ def load_connector(connector: nn.Module, section: ModelSection) -> list[str]:
     return [line, *_left_out(where)]
 
 
-def _refuse_other_arithmetic(connector: nn.Module, section: ModelSection, where: str) -> None:
+def _refuse_other_arithmetic(connector: Connector, section: ModelSection, where: str) -> None:
     """Raise ConfigError when the connector there differs in what no shape shows."""
     opened = None if is_weights_file(where) else open_model(where)
     if opened is None:
         return
     there = opened.config.connector
-    defaults = {name: one.default for name, one in inspect.signature(type(connector).__init__).parameters.items()}
     problems = []
     if there["type"] != section.connector.type:
         problems.append(f"connector.type: is {section.connector.type!r}, that of {where} is {there['type']!r}")
-    for key in UNSEEN & set(defaults):
-        found, wanted = (options.get(key, defaults[key]) for options in (section.connector.options, there["options"]))
-        if found != wanted:
-            problems.append(f"connector.options.{key}: is {found!r}, that of {where} is {wanted!r}")
+    else:
+        found, wanted = (connector.settled(options) for options in (section.connector.options, there["options"]))
+        problems += [
+            f"connector.options.{key}: is {found[key]!r}, that of {where} is {wanted[key]!r}"
+            for key in sorted(UNSEEN & set(found))
+            if found[key] != wanted[key]
+        ]
     if problems:
-        raise ConfigError("model", problems)
+        raise ConfigError("model", problems, hint="Write them as they are there, or `type: same` and no options.")
 
 
 def _left_out(where: str) -> list[str]:

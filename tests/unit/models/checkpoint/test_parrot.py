@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 from tests.checkpoints import picture
-from tests.parrot_release import SIDE, released_parrot
+from tests.parrot_release import EXPERTS, INNER, SIDE, released_parrot
 
-from visiglot.errors import CheckpointError, ModelError
+from visiglot.config import ModelSection
+from visiglot.errors import CheckpointError, ConfigError, ModelError
 from visiglot.export.targets import TARGETS, refuse_obstacles
+from visiglot.models.build import Built, build_model
 from visiglot.models.load import load_model
 from visiglot.prompts import placed, placing_of
 from visiglot.render import load_template, render
@@ -86,6 +88,33 @@ def test_it_is_saved_in_our_format_and_reads_the_same(tmp_path: Path) -> None:
         assert torch.equal(again.state_dict()[name], tensor), name
     pixels = processor.pixel_values([picture(1, (64, 32))])
     assert torch.equal(its_processor.pixel_values([picture(1, (64, 32))]), pixels)
+
+
+def built_from(where: str, **options: Any) -> Built:
+    """The release's parts, its connector's type named and not `same`."""
+    values = {
+        "vision": {"from": where, "layer": -2},
+        "connector": {"type": "parrot", "from": where, "options": {"experts": EXPERTS, "width": INNER, **options}},
+        "language_model": {"from": where},
+        "prompt": {"max_length": 128},
+    }
+    return build_model(ModelSection.model_validate(values), languages=["eng_Latn"], seed=1)
+
+
+def test_a_connector_with_options_left_at_the_defaults_that_the_release_has_takes_its_weights(tmp_path: Path) -> None:
+    released_parrot(tmp_path)
+    model, _ = load_model(str(tmp_path), device="cpu")
+    built = built_from(str(tmp_path))
+    for name, tensor in model.connector.state_dict().items():
+        assert torch.equal(built.model.connector.state_dict()[name], tensor), name
+
+
+def test_options_that_differ_from_the_release_are_named_with_what_it_has(tmp_path: Path) -> None:
+    released_parrot(tmp_path, moe_weight=0.25)
+    with pytest.raises(ConfigError, match=r"connector\.options\.alpha: is 0\.1, that of .* is 0\.25") as caught:
+        built_from(str(tmp_path))
+    assert len(caught.value.problems) == 1
+    assert built_from(str(tmp_path), alpha=0.25).model.connector.alpha == 0.25
 
 
 @pytest.mark.parametrize("name", [name for name in TARGETS.names() if name != "visiglot"])
