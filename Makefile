@@ -113,6 +113,7 @@ bench: .venv/.dev ## measure speed and memory on this machine
 
 study: .venv/.dev data ## measure what a study (NAME=realign) still lacks, then write its page
 	$(BIN)/python -m studies.run $(NAME) $(if $(CELLS),--cells $(CELLS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(JOBS),--jobs $(JOBS))
+	$(BIN)/python -m studies.memory $(NAME)
 
 clean: ## remove what the tools and the demo wrote here (trained models stay in the cache)
 	rm -rf out build dist .mypy_cache .ruff_cache .pytest_cache

@@ -214,9 +214,11 @@ def _arms(study: Study, results: Results) -> str:
             cost = [f"{found[0]['steps']:,}", f"{found[0]['examples']:,}", training, evaluation]
         else:
             cost = ["–"] * 4
+        if results.memory:
+            cost.append(f"{results.memory[arm]['peak_mb']:,}" if arm in results.memory else "–")
         rows.append([arm, section.about.strip(), str(len(found)), *cost])
     heads = ["arm", "what it does", "seeds", "steps", "examples", "seconds of training", "seconds of evaluation"]
-    return _table(heads, rows, texts=2)
+    return _table([*heads, *(["MB of memory"] if results.memory else [])], rows, texts=2)
 
 
 def _over(study: Study, results: Results) -> list[str]:
@@ -245,6 +247,12 @@ def _how(study: Study, results: Results) -> str:
         "The groups of languages that means are over:",
         groups,
     ]
+    if results.memory:
+        steps = " or ".join(f"{count:,}" for count in sorted({row["steps"] for row in results.memory.values()}))
+        parts.append(
+            f"Memory is the most that a process had which trained nothing but the arm, for the first {steps} steps of "
+            f"each of its stages (`python -m studies.memory {study.name}`); weights, data and libraries are in it."
+        )
     if made := _made_with(results):
         parts.append(made)
     return "\n\n".join(parts)

@@ -1,8 +1,9 @@
 """The lines of docs/study/<name>.jsonl: what was measured, and what a study asks for now.
 
-Two kinds. A `plan` says which identity each cell of the study has (a study whose recipes or weights changed writes a
-new one); a `cell` is a result under its identity. Lines are only ever added, each with one synced write. A cell counts
-for every study that plans its identity, whichever study measured it.
+Three kinds. A `plan` says which identity each cell of the study has (a study whose recipes or weights changed writes a
+new one); a `cell` is a result under its identity; `memory` says what an arm took, under the identity of one of its
+cells. Lines are only ever added, each with one synced write. A cell counts for every study that plans its identity,
+whichever study measured it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any
 from studies.locks import locked
 from visiglot.errors import EvaluationError
 from visiglot.files import split_lines, write_text
+
+KINDS = ("plan", "cell", "memory")
 
 RESULTS = Path(__file__).parents[1] / "docs" / "study"
 
@@ -41,9 +44,10 @@ def read_rows(path: Path) -> list[Row]:
     rows = []
     for number, line in enumerate(lines, 1):
         row = _row(line)
-        if row is None or row.get("kind") not in ("plan", "cell"):
+        if row is None or row.get("kind") not in KINDS:
             raise EvaluationError(
-                f"{path}, line {number} is neither a plan nor a cell of a study", hint="Restore the file from git."
+                f"{path}, line {number} is no {', '.join(KINDS[:-1])} or {KINDS[-1]} of a study",
+                hint="Restore the file from git.",
             )
         rows.append(row)
     return rows

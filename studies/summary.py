@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -37,10 +37,12 @@ class Results:
     Args:
         rows: arm -> seed -> row.
         planned: number of cells.
+        memory: arm -> the row of what it took to train; of several the last.
     """
 
     rows: Mapping[str, Mapping[int, Row]]
     planned: int
+    memory: Mapping[str, Row] = field(default_factory=dict)
 
     @property
     def measured(self) -> int:
@@ -58,7 +60,8 @@ def load_results(study: Study, folder: Path) -> Results:
     Raises:
         EvaluationError: a file there is broken.
     """
-    plan = last_plan(read_rows(path_of(study.name, folder)))
+    lines = read_rows(path_of(study.name, folder))
+    plan = last_plan(lines)
     if plan is None:
         return Results({}, 0)
     known = measured(folder)
@@ -66,7 +69,9 @@ def load_results(study: Study, folder: Path) -> Results:
     for cell in plan["cells"]:
         if cell["identity"] in known:
             rows.setdefault(cell["arm"], {})[cell["seed"]] = known[cell["identity"]]
-    return Results(rows, len(plan["cells"]))
+    arms = {cell["identity"]: cell["arm"] for cell in plan["cells"]}
+    memory = {arms[row["identity"]]: row for row in lines if row["kind"] == "memory" and row["identity"] in arms}
+    return Results(rows, len(plan["cells"]), memory)
 
 
 @dataclass(frozen=True)

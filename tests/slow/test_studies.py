@@ -18,7 +18,10 @@ from tests.nano_runs import shortened
 from tests.unit.data.nano.conftest import pin, unpin
 from tests.unit.data.nano.packages import write_packages
 
+from studies import memory
 from studies.rows import read_rows
+from studies.run import note_plan, plan
+from studies.study import Study
 from visiglot.config import load_recipe
 from visiglot.data.nano.build import build_nano, nano_dir
 from visiglot.train.loop import fit
@@ -213,3 +216,15 @@ def test_a_study_that_is_killed_ends_with_the_numbers_of_one_that_isnt(towers: P
     assert "6 of 6 cells are measured" in finish(start(broken))
     assert (broken / "results" / "tiny.jsonl").read_bytes() == before
     assert json.loads(before.splitlines()[0])["kind"] == "plan"
+
+
+def test_the_memory_of_each_arm_is_measured_once(towers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study.model_validate(STUDY)
+    note_plan(study, plan(study), tmp_path)
+    monkeypatch.setattr(memory, "apart", memory.peak_of)  # the packages of these tests are pinned in this process alone
+    memory.measure_memory(study, tmp_path, 2)
+    found = read_rows(tmp_path / "tiny.jsonl")[1:]
+    assert [(row["kind"], row["arm"], row["steps"]) for row in found] == [("memory", arm, 2) for arm in STUDY["arms"]]
+    assert all(row["peak_mb"] > 50 for row in found)
+    memory.measure_memory(study, tmp_path, 2)
+    assert len(read_rows(tmp_path / "tiny.jsonl")) == 4

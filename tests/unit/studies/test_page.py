@@ -157,3 +157,21 @@ def test_arms_that_were_asked_different_things_have_no_paired_interval(toy: Stud
     other["right"]["toy"]["groups"][0] = "something else"
     found = difference(toy, [make_row("base", 1, 10)], [other], toy.column("others"))
     assert found.low != found.low
+
+
+def test_what_memory_an_arm_takes_is_in_the_table_of_arms_once_it_is_measured(
+    page: Page, toy: Study, tmp_path: Path
+) -> None:
+    assert "MB of memory" not in page([9, 10, 11], [16, 17, 18])
+    for peak in (900, 1234):  # measured twice: the later one counts
+        row = {"kind": "memory", "arm": "other", "identity": "other-1", "steps": 20, "peak_mb": peak}
+        append_row(row, tmp_path / "toy.jsonl")
+    append_row(
+        {"kind": "memory", "arm": "base", "identity": "of older weights", "steps": 5, "peak_mb": 7},
+        tmp_path / "toy.jsonl",
+    )
+    text = write_page(toy, tmp_path).read_text(encoding="utf-8")
+    assert "| MB of memory |" in text
+    assert "| other | the other | 3 | 7 | 700 | 100 | 20 | 1,234 |" in text
+    assert "| base | the base | 3 | 7 | 700 | 100 | 20 | – |" in text
+    assert "for the first 20 steps" in text
