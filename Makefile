@@ -54,7 +54,7 @@ help: ## list the targets
 	@touch $@
 
 .venv/.dev: .venv/.base
-	$(PIP) -e '.[train,translate,eval,words,serve,quantize,ray,tensorboard,dev]'
+	$(PIP) -e '.[train,translate,eval,words,serve,quantize,ray,deepspeed,tensorboard,dev]'
 	@touch $@
 
 # --- what it can do ---

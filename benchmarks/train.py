@@ -6,7 +6,9 @@ language model, random weights. Each way runs in a process of its own:
     stock          Blip2ForConditionalGeneration under autocast: the encoder in each step, logits at every position
     pictures       Visiglot with the encoder in each step
     visiglot       Visiglot with cached features (`cache_views: 1`), which are read from disk in the measured time
-    checkpointed   the same with `train.gradient_checkpointing`
+    frozen         the same with `train.frozen=bf16`
+    weights        and with `train.gradient_checkpointing=[language_model,weights]`
+    layers         or [connector,language_model]
     read           with what the frozen Q-Former made of the features (`cache_read`)
 
 `step` compares steps of one shape. `padding` compares what a supervised token costs where answers differ in length:
@@ -42,9 +44,9 @@ import torch
 from serve import build_processor
 from torch import Tensor
 from towers import IMAGE_TOKENS, SIZES, build_stock
-from trainers import PROMPT, ROWS, Job, Trainer, prepared, stock_batches, trainer_of
+from trainers import PROMPT, ROWS, SAVING, Job, Trainer, prepared, stock_batches, trainer_of
 
-WAYS = ("stock", "pictures", "visiglot", "checkpointed")
+WAYS = ("stock", "pictures", "visiglot", *SAVING)
 FIXED = 32
 """Tokens of an answer in `step`."""
 MEAN, SPREAD, LONGEST = 20, 0.6, 64
@@ -168,7 +170,9 @@ def compare(title: str, named: Sequence[tuple[str, Job]], given: argparse.Namesp
 
 def jobs_of_step(given: argparse.Namespace) -> list[tuple[str, Job]]:
     lengths = (FIXED,) * ROWS
-    return [(way, Job(way, given.size, lengths, 0, False, given.threads, given.passes)) for way in WAYS]
+    return [
+        (way, Job(way, given.size, lengths, 0, False, given.threads, given.passes)) for way in given.ways.split(",")
+    ]
 
 
 def jobs_of_warmup(given: argparse.Namespace) -> list[tuple[str, Job]]:
@@ -227,7 +231,8 @@ def profile(given: argparse.Namespace) -> None:
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 
-    (job,) = [job for name, job in jobs_of_step(given) if name == given.way]
+    given.ways = given.way
+    ((_, job),) = jobs_of_step(given)
     trainer = trainer_of(job)
     allocate(trainer)
     trainer.step(0)
@@ -247,6 +252,7 @@ def main() -> None:
     parser.add_argument("--passes", type=int, default=3, help="steps of `step` that the fastest is taken of")
     parser.add_argument("--rounds", type=int, default=1, help="times that all ways take turns")
     parser.add_argument("--way", choices=WAYS, default="visiglot", help="of `profile`")
+    parser.add_argument("--ways", default=",".join(WAYS), help="of `step`, by comma")
     parser.add_argument("--shapes", action="store_true", help="let `profile` tell shapes apart")
     parser.add_argument("--job", help=argparse.SUPPRESS)
     given = parser.parse_args()

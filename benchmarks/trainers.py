@@ -23,6 +23,12 @@ PROMPT = 16
 LORA = {"rank": 8, "alpha": 16.0, "dropout": 0.05}
 TRAINED = {"connector": {"train": "full"}, "language_model": {"train": "lora"}}
 LR = 1e-4
+SAVING: dict[str, dict[str, Any]] = {
+    "frozen": {"frozen": "bf16"},
+    "weights": {"frozen": "bf16", "gradient_checkpointing": ["language_model", "weights"]},
+    "layers": {"frozen": "bf16", "gradient_checkpointing": ["connector", "language_model"]},
+}
+"""Ways that save memory -> what of `train` they set."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Job:
     """What a process measures.
 
     Args:
-        way: stock, or one of Visiglot's: pictures, visiglot, checkpointed, read.
+        way: stock, or one of Visiglot's: pictures, visiglot, read, those of `SAVING`.
         lengths: tokens of each example's answer.
         pad: tokens that stock pads answers to; 0: to the longest of the batch.
         group: whether Visiglot sorts by length.
@@ -124,7 +130,7 @@ def recipe_of(job: Job, precision: str) -> Any:
                     "batch": {"rows": ROWS, "group_by_length": job.group},
                 }
             ],
-            "train": {"precision": precision, "gradient_checkpointing": job.way == "checkpointed"},
+            "train": {"precision": precision, **SAVING.get(job.way, {})},
         },
         where="benchmark",
     )

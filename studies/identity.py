@@ -46,6 +46,7 @@ NEWER: dict[str, dict[str, Any]] = {
     "model.vision": {"pad": False, "tiles": 1},
     "model.prompt": {"image_first": False, "image_gap": None, "caption": None, "pivot": False},
     "stages.*": {"cache_read": False},
+    "train": {"frozen": "fp32"},
     "stages.*.batch": {"tokens": None, "balance_languages": False},
     "data": _NEWER_DATA,
     "data.sources.*": _NEWER_SOURCE,

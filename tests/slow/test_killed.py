@@ -48,7 +48,7 @@ def start(folder: Path, name: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> None:
-    _, said = process.communicate(timeout=300)
+    _, said = process.communicate(timeout=900)
     assert process.returncode == 0, said
 
 
@@ -62,7 +62,7 @@ def kill(process: subprocess.Popen[str], run: Path, *, steps: int, saving: bool,
         False when the run had ended before.
     """
     goal = len(logged(run)) + steps
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while process.poll() is None:
         assert time.monotonic() < deadline, "nothing happened"
         if len(logged(run)) >= goal and (not saving or any((run / "checkpoints").glob(".*.partial/model"))):

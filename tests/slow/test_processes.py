@@ -27,7 +27,7 @@ def train(folder: Path, name: str, *launcher: str) -> Path:
     command = [sys.executable, *launcher, "-m", "tests.slow.trainee", "recipe.yaml", name, f"{name}.notes"]
     environment = {**os.environ, "VISIGLOT_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=900, check=False
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return folder / name

@@ -20,6 +20,7 @@ from tests.drawn import drawn_recipe
 
 from visiglot.config import Recipe, dump_recipe
 from visiglot.models.runs import checkpoints
+from visiglot.train.checkpoint import owned
 
 pytestmark = pytest.mark.slow
 
@@ -29,19 +30,22 @@ STEPS = 60
 
 
 def start(folder: Path, out: str, processes: int, *changes: str, fail: str = "") -> list[subprocess.Popen[str]]:
+    """Train, or go on with, the run `out`."""
+    command = ("-m", "tests.slow.obeying", "train", "recipe.yaml", *changes, "--out", out, "--device", "cpu")
+    return launch(folder, processes, *command, **({"FAIL": fail} if fail else {}))
+
+
+def launch(folder: Path, processes: int, *arguments: str, **more: str) -> list[subprocess.Popen[str]]:
+    """Start Python so many times, each with a place among the others."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = {**os.environ, "VISIGLOT_CACHE": str(folder / "cache"), "PYTHONPATH": str(ROOT)}
-    environment |= {"FAIL": fail} if fail else {}
-    environment |= {"GLOO_SOCKET_IFNAME": "lo"}
+    environment |= more | {"GLOO_SOCKET_IFNAME": "lo"}
     several = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(processes)}
-    command = [
-        sys.executable, "-m", "tests.slow.obeying", "train", "recipe.yaml", *changes, "--out", out, "--device", "cpu"
-    ]  # fmt: skip
     return [
         subprocess.Popen(
-            command,
+            [sys.executable, *arguments],
             cwd=folder,
             env=environment | (several | {"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {}),
             stdout=subprocess.DEVNULL,
@@ -52,7 +56,7 @@ def start(folder: Path, out: str, processes: int, *changes: str, fail: str = "")
     ]
 
 
-def end(processes: list[subprocess.Popen[str]], seconds: float = 240) -> tuple[list[int], list[str]]:
+def end(processes: list[subprocess.Popen[str]], seconds: float = 900) -> tuple[list[int], list[str]]:
     """Exit statuses and what each said; a process that hangs is killed and fails the test."""
     deadline = time.monotonic() + seconds
     try:
@@ -78,7 +82,7 @@ def logged(run: Path) -> list[dict]:
 
 def stop(processes: list[subprocess.Popen[str]], run: Path, number: int, *, after: int, whom: int) -> None:
     """Send a signal to one of the processes once the run has logged step `after`."""
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 900
     while not any(record["step"] >= after for record in logged(run)):
         assert time.monotonic() < deadline
         assert processes[0].poll() is None, processes[0].communicate()[1]
@@ -158,6 +162,40 @@ def test_when_one_process_fails_all_end_and_the_reason_is_said_once(tmp_path: Pa
         assert 0 < len(listed["not_finite"]) <= 4, "the rows of process 1, which process 0 names"
         for rank in (0, 1):
             assert load_file(tmp_path / "run" / f"failed-stage0-4.{rank}.safetensors")
+
+
+def test_when_one_process_fails_to_fill_a_cache_all_end_and_the_reason_is_said_once(tmp_path: Path) -> None:
+    values = drawn_recipe({"cache_views": 1}).model_dump(mode="json", by_alias=True, exclude_none=True)
+    values["data"]["sources"] = [{"type": "broken", "options": {"cut": ["eng_Latn/red-circle"]}}]
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(Recipe.model_validate(values)), encoding="utf-8")
+    statuses, said = end(start(tmp_path, "run", 2, "--only-features"))
+    assert sorted(statuses) == [1, 2], said
+    assert "".join(said).count("image file is truncated") == 1, said
+    assert not any("Traceback" in text for text in said), said
+
+
+def test_a_run_that_is_being_trained_is_not_begun_anew_and_no_process_waits(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(dump_recipe(recipe()), encoding="utf-8")
+    with owned(tmp_path / "run"):
+        statuses, said = end(start(tmp_path, "run", 2, "--fresh"))
+    assert statuses == [2, 1], said
+    assert "is being trained by process" in said[0]
+    assert not any("Traceback" in text for text in said), said
+
+
+SLOW_TO_END = """
+import time
+from accelerate import Accelerator
+from visiglot.train import ending
+ending.LOOK, ending.GRACE = 0.1, 0.5
+accelerator = Accelerator(cpu=True)
+with ending.ending_together(accelerator):
+    time.sleep(3 * accelerator.process_index)
+"""
+
+
+def test_a_process_that_ends_later_than_the_first_is_waited_for(tmp_path: Path) -> None:
+    finish(launch(tmp_path, 2, "-c", SLOW_TO_END))
 
 
 def test_when_a_process_is_killed_the_others_do_not_wait_for_it(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def train(
     recipe in the same place is never touched without --fresh, which deletes it once the new one is known to start. With
     --no-resume a run that is there is an error.
 
-    Several processes train together when torchrun, accelerate launch or srun starts them.
+    Several processes train together when torchrun, accelerate launch, deepspeed or srun starts them.
     """
     from visiglot.config import cache_dir, load_recipe
     from visiglot.train.launch import detect_launch
@@ -134,9 +134,7 @@ def train(
             say("rehearsing: the run that is there is deleted only once the new one is known to start")
         aside = folder.with_name(f".{folder.name}.fresh")
         fit(resolved, out=aside, resume=False, device=device, dry_run=True, report=Tracker())
-        if main:
-            _delete_run(folder)
-        _wait_for_all()
+        _delete_run_of_all(folder)
     fit(resolved, out=folder, resume=resume and not fresh, device=device)
     if not main:
         return
@@ -144,10 +142,16 @@ def train(
     say(f"Next: visiglot evaluate {resolved.name if out is None else folder}")
 
 
-def _wait_for_all() -> None:
+def _delete_run_of_all(folder: Path) -> None:
+    """Have the main process delete a run. All processes call this at once; see `_delete_run`."""
     from accelerate import PartialState
 
-    PartialState().wait_for_everyone()
+    from visiglot.train.ending import ending_together
+
+    processes = PartialState()
+    with ending_together(processes):
+        if processes.is_main_process:
+            _delete_run(folder)
 
 
 def _rehearse(recipe: Recipe, folder: Path, device: str) -> None:

@@ -154,6 +154,8 @@ class StageSection(Section):
         return self
 
 
+Checkpointed = Literal["vision", "connector", "language_model", "weights"]
+
 HALF = ("fp16", "float16", "half")
 """Names of the number format that no stage may have."""
 
@@ -176,14 +178,25 @@ class TrainSection(Section):
     max_bad: float = Field(
         0.01, ge=0, le=1, description="largest share of examples that may be left out, too long ones included"
     )
-    gradient_checkpointing: bool = False
+    gradient_checkpointing: bool | tuple[Checkpointed, ...] = Field(
+        False,
+        description="what is computed again in the backward pass instead of being kept for it, a list: the layers of "
+        "vision, connector, language_model, and weights, those that train, in bf16; true: the language model's layers",
+    )
+    frozen: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="bf16: keep matrices that no stage trains in it, where products are made in bf16, the same ones to "
+        "the bit; checkpoints hold them in bf16",
+    )
     attention: Literal["auto", "eager", "sdpa", "flash_attention_2"] = Field(
         "auto", description="the language model's attention; auto: transformers' choice"
     )
     min_supervised: float = Field(0.01, ge=0, le=1, description="smallest share of supervised tokens at the start")
     head_chunk: int = Field(1024, ge=1, description="target positions whose logits exist at one time")
-    sharding: Literal["ddp", "fsdp2"] = Field(
-        "ddp", description="several processes: ddp, a copy of the model each; fsdp2, a piece of each tensor"
+    sharding: Literal["ddp", "fsdp2", "zero2", "zero3"] = Field(
+        "ddp",
+        description="several processes: ddp, a copy of the model each; fsdp2, a piece of each tensor; zero2 and zero3, "
+        "DeepSpeed's: a piece of gradients and moments, and of the layers' weights too",
     )
 
     @field_validator("precision", mode="before")
@@ -195,3 +208,22 @@ class TrainSection(Section):
                 "bf16, which has the range of fp32"
             )
         return value
+
+    @model_validator(mode="after")
+    def _frozen_fits(self) -> TrainSection:
+        if self.frozen == "bf16" and self.precision == "fp32":
+            raise ValueError("frozen is bf16, but precision fp32: products would be made in fp32; keep one of them")
+        if self.frozen == "bf16" and self.sharding != "ddp":
+            raise ValueError(
+                f"frozen is bf16, but sharding {self.sharding}, which cuts up weights of one number format"
+            )
+        if "weights" in self.checkpointed and self.sharding != "ddp":
+            raise ValueError(f"gradient_checkpointing has weights, but sharding {self.sharding} cuts them up")
+        return self
+
+    @property
+    def checkpointed(self) -> tuple[Checkpointed, ...]:
+        """What is computed again in the backward pass."""
+        if isinstance(self.gradient_checkpointing, bool):
+            return ("language_model",) if self.gradient_checkpointing else ()
+        return self.gradient_checkpointing

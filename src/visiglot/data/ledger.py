@@ -49,7 +49,7 @@ class Ledger:
         self.seen = 0
         self.reasons: Counter[str] = Counter()
         self._lock = threading.Lock()
-        self._written, self._torn = _load(path)
+        self._written, self._whole = _load(path)
 
     @property
     def skipped(self) -> int:
@@ -91,24 +91,26 @@ class Ledger:
         line = json.dumps({"id": example_id, "reason": reason, "detail": detail}, ensure_ascii=False)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(f"\n{line}\n" if self._torn else f"{line}\n")
+            with self.path.open("ab") as file:
+                if self._whole is not None:
+                    file.truncate(self._whole)
+                file.write(f"{line}\n".encode())
         except OSError as error:
             raise DataError(
                 f"{self.path} can't be written: {error.strerror or error}",
                 hint="Free some space or correct the folder's permissions.",
             ) from error
-        self._torn = False
+        self._whole = None
 
 
-def _load(path: Path | None) -> tuple[set[tuple[str, str]], bool]:
-    """What a run that is resumed has written already, and whether a crash has cut its last line short."""
+def _load(path: Path | None) -> tuple[set[tuple[str, str]], int | None]:
+    """What a run that is resumed has written already, and the bytes to keep where its last line is cut short."""
     if path is None or not path.is_file():
-        return set(), False
-    text = path.read_text(encoding="utf-8", errors="replace")
-    lines, rest = split_lines(text)
+        return set(), None
+    content = path.read_bytes()
+    lines, rest = split_lines(content.decode("utf-8", errors="replace"))
     try:
         rows = [json.loads(line) for line in lines if line]
-        return {(row["id"], row["reason"]) for row in rows}, bool(rest)
+        return {(row["id"], row["reason"]) for row in rows}, content.rfind(b"\n") + 1 if rest else None
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no ledger: {error}", hint="Move the file away; a new one is written.") from error

@@ -109,15 +109,15 @@ def checkpoint_of(model: Path) -> Checkpoint | None:
 
 
 def _read(manifest: Path) -> Checkpoint | None:
-    """The checkpoint a manifest describes; None when it is cut short or a file lacks bytes."""
+    """The checkpoint a manifest describes; None when it isn't one, is cut short, or a file lacks bytes."""
     try:
         described = json.loads(manifest.read_text(encoding="utf-8"))
         whole = described["complete"] is True and all(
             (manifest.parent / name).stat().st_size == file["bytes"] for name, file in described["files"].items()
         )
-        position = Position(described["stage_index"], described["step"])
+        position = Position(int(described["stage_index"]), int(described["step"]))
         return Checkpoint(manifest.parent, position, described["stage"], described) if whole else None
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

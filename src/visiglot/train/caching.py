@@ -18,7 +18,7 @@ from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.vlm import VisionLanguageModel
 from visiglot.train.features import FeatureCache, cache_key, predicted_bytes
 from visiglot.train.pictures import Pictures
-from visiglot.train.sharding import cuts_up
+from visiglot.train.sharding import cuts_weights
 from visiglot.types import ImageRef, VisionFeatures
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ def _refuse(recipe: Recipe, section: StageSection, model: VisionLanguageModel, p
     problems = reading_problems(model.connector, section)
     if any(parameter.requires_grad for parameter in model.vision.parameters()):
         problems.append(f"stages.{section.name}.cache_views: is {section.cache_views}, but vision trains in this stage")
-    if section.cache_read and cuts_up(recipe, processes):
-        problems.append(f"stages.{section.name}.cache_read: needs a whole connector; use train.sharding=ddp")
+    if section.cache_read and cuts_weights(recipe, processes):
+        problems.append(f"stages.{section.name}.cache_read: needs a whole connector; use train.sharding=ddp or zero2")
     if problems:
         raise ConfigError(
             f"recipe {recipe.name}",

@@ -23,7 +23,7 @@ import torch
 from visiglot.errors import StoppedError, TrainingError
 
 if TYPE_CHECKING:
-    from accelerate import Accelerator
+    from accelerate import Accelerator, PartialState
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Ctrl-C, what ends a job, and what SLURM sends ahead of that when it is asked to (--signal=USR1@120)."""
@@ -98,8 +98,10 @@ def agree(accelerator: Accelerator, *, broken: bool, asked: int) -> tuple[bool, 
 
 
 @contextlib.contextmanager
-def ending_together(accelerator: Accelerator) -> Iterator[None]:
+def ending_together(accelerator: Accelerator | PartialState) -> Iterator[None]:
     """Let no process wait for one that has failed: the first to fail raises its error, the others exit without a word.
+
+    A process that has nothing more to do waits for the others, which would take it for one that is gone.
 
     Raises:
         SystemExit: another process has said why (1), or that the run was stopped (that status).
@@ -113,12 +115,13 @@ def ending_together(accelerator: Accelerator) -> Iterator[None]:
     store: Any = _get_default_store()
     watch = _Watch(store.clone(), accelerator.process_index)
     watch.start()
+    asked: StoppedError | None = None
     try:
-        yield
-    except StoppedError as stopped:
-        if accelerator.is_main_process:
-            raise
-        raise SystemExit(stopped.status) from None
+        try:
+            yield
+        except StoppedError as stopped:  # all processes do, after the same step
+            asked = stopped
+        accelerator.wait_for_everyone()
     except BaseException as error:
         if watch.seen.is_set():
             raise SystemExit(1) from error
@@ -135,6 +138,10 @@ def ending_together(accelerator: Accelerator) -> Iterator[None]:
         raise
     finally:
         watch.over.set()
+    if asked is not None and accelerator.is_main_process:
+        raise asked
+    if asked is not None:
+        raise SystemExit(asked.status)
 
 
 class _Watch(threading.Thread):

@@ -64,8 +64,8 @@ def not_finite(
     return TrainingError(
         f"stage {stage.section.name}, step {step + 1}: the loss or its gradient (norm {norm:g}) isn't finite; "
         f"{whose}the step's {len(ids)} examples: {shown}",
-        hint=f"{folder / name}.json lists them, and {unsaved or 'the files beside it have their batches'}. Lower the "
-        "learning rate or lengthen warmup_steps, then --resume.",
+        hint=f"{folder / name}.json lists them, and {unsaved or 'the files beside it have their batches'}. If they "
+        "are sound, start anew with a lower learning rate or longer warmup_steps (--fresh, or another --out).",
     )
 
 

@@ -6,12 +6,12 @@
 Where a connector's lower part is frozen too, what it makes of a view may be kept instead (`Connector.read`); the shards
 then hold that as patches [n, K, width], under a key that its weights are part of.
 
-The key is a hash of the encoder's weights, the layer it is read at, the preprocessing, the tiling and the number
-format, so a changed encoder never meets old features. A view's name is the hash of the picture's bytes and its number;
-view 0 is the plain picture, the others are augmented by noise that follows from their name. Shards are written aside,
-synced and renamed, and several processes may add to one folder: each looks for what the others have written before it
-computes anything. Two compute a view both only if neither has written it yet; `part_of` gives them views apart. A shard
-that can't be read is passed over, and its views are computed again.
+The key is a hash of the encoder's weights and config, the layer it is read at, the preprocessing, the tiling and the
+number format, so a changed encoder never meets old features. A view's name is the hash of the picture's bytes and its
+number; view 0 is the plain picture, the others are augmented by noise that follows from their name. Shards are written
+aside, synced and renamed, and several processes may add to one folder: each looks for what the others have written
+before it computes anything. Two compute a view both only if neither has written it yet; `part_of` gives them views
+apart. A shard that can't be read is passed over, and its views are computed again.
 
 Shapes: I pictures, N patches (of all tiles, where a picture is seen in tiles), Dv vision width.
 """
@@ -29,17 +29,21 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from visiglot.config import AugmentationSection
-from visiglot.errors import CheckpointError
+from visiglot.errors import CheckpointError, TrainingError
 from visiglot.files import write_text
+from visiglot.models.vision import VisionEncoder
 from visiglot.train.augment import noise_of
 from visiglot.train.pictures import Pictures
 from visiglot.types import ImageRef, VisionFeatures
 
 SHARD = 512
 """Views in one file."""
+
+BESIDE = ("architectures", "dtype", "transformers_version")
+"""What an encoder's config says beside what it computes; the weights have their format by themselves."""
 
 Encode = Callable[[Tensor], VisionFeatures]
 """Pixel values [I, 3, H, W] on the CPU -> features on the CPU, without gradient."""
@@ -82,6 +86,7 @@ class FeatureCache:
 
         Raises:
             ImageError: a picture can't be read.
+            TrainingError: what the encoder makes of one isn't finite.
             CheckpointError: the cache can't be written.
         """
         names = self._prepare(images, views)
@@ -158,7 +163,12 @@ class FeatureCache:
             meta |= {"read": True} if found.read else {}
             write_text(json.dumps(meta) + "\n", self.folder / "meta.json", error=CheckpointError)
         self.computed += len(missing)
-        for row, name in enumerate([*plain, *other]):
+        for row, (name, place) in enumerate([*plain.items(), *other.items()]):
+            if not (found.patches[row].isfinite().all() and found.pooled[row].isfinite().all()):
+                raise TrainingError(
+                    f"the encoder's features of picture {images[place].name} aren't finite, and aren't kept",
+                    hint="Use train.precision=fp32, or look at the encoder's weights.",
+                )
             self._fresh[name] = (found.patches[row].clone(), found.pooled[row].clone())
         if len(self._fresh) >= SHARD:
             self.flush()
@@ -202,7 +212,7 @@ def part_of(image: ImageRef, parts: int) -> int:
 
 
 def cache_key(
-    vision: nn.Module,
+    vision: VisionEncoder,
     layer: int,
     fingerprint: str,
     dtype: torch.dtype,
@@ -220,8 +230,11 @@ def cache_key(
         tiles: that the encoder sees a picture in, to a side.
         reader: weights of the connector's part that reads the features, where it's what that makes that is kept.
     """
-    stated = [layer, fingerprint, str(dtype), *([] if tiles == 1 else [tiles])]
-    found = hashlib.sha256(json.dumps(stated).encode())
+    config: Any = vision.model.config  # heads and activation change features, and no weight's shape
+    values = config.to_dict().items()
+    computed = {name: value for name, value in values if name not in BESIDE and not name.startswith("_")}
+    stated = [layer, fingerprint, str(dtype), *([] if tiles == 1 else [tiles]), computed]
+    found = hashlib.sha256(json.dumps(stated, sort_keys=True, default=str).encode())
     named = [*sorted(vision.state_dict().items()), *sorted((reader or {}).items())]
     for name, tensor in named:
         found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())

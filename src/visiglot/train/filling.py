@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,13 +18,17 @@ from visiglot.models.build import build_model
 from visiglot.models.connectors import Connector
 from visiglot.models.parts import apply_parts
 from visiglot.train.caching import ENCODE_ROWS, pictures_of, stage_cache
+from visiglot.train.ending import ending_together
 from visiglot.train.features import FeatureCache, part_of
-from visiglot.train.launch import detect_launch
+from visiglot.train.launch import detect_launch, refuse_misfits
 from visiglot.train.pictures import Pictures, key_of
-from visiglot.train.precision import build_accelerator
+from visiglot.train.precision import build_accelerator, round_frozen
 from visiglot.train.stages import Sources, languages_of, set_modes, texts_of
 from visiglot.train.track import Tracker
 from visiglot.types import ImageRef
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 TOLD_EVERY = 5_000
 """Views between two lines."""
@@ -41,14 +46,21 @@ def fill_caches(recipe: Recipe, *, device: str = "auto", report: Tracker | None 
     Raises:
         VisiglotError: of every kind; what is computed by then is kept.
     """
-    detect_launch()
+    launch = detect_launch()
     accelerator = build_accelerator(recipe.train.precision, device)
+    refuse_misfits(launch, device, accelerator.num_processes, recipe.train.sharding)
+    with ending_together(accelerator):
+        return _fill(recipe, accelerator, report)
+
+
+def _fill(recipe: Recipe, accelerator: Accelerator, report: Tracker | None) -> int:
     tracker = (report or Tracker.to_terminal()) if accelerator.is_main_process else Tracker()
     sources, computed = Sources(), 0
     built = build_model(
         recipe.model, languages=languages_of(recipe), seed=recipe.train.seed, texts=texts_of(recipe, sources)
     )
     model, pictures = built.model, Pictures(built.processor)
+    round_frozen(recipe, model, accelerator)  # as training will, since a cache's key has the encoder's weights
     for part in (model.vision, model.connector):
         part.to(accelerator.device)
     before: list[StageSection] = []
@@ -60,7 +72,7 @@ def fill_caches(recipe: Recipe, *, device: str = "auto", report: Tracker | None 
             continue
         with torch.random.fork_rng(devices=[]):
             apply_parts(model, section)
-        set_modes(model, gradient_checkpointing=False)
+        set_modes(model)
         mixture = sources.mixture(recipe, section, seed=recipe.train.seed + index)
         cache, line = stage_cache(recipe, section, model, built.processor, pictures, mixture, accelerator)
         tracker.say(f"stage {section.name}: {line or 'no feature cache'}")

@@ -3,6 +3,7 @@
     python      nothing is set: one process
     torchrun    RANK, WORLD_SIZE, LOCAL_RANK, LOCAL_WORLD_SIZE, MASTER_ADDR, MASTER_PORT, TORCHELASTIC_RUN_ID
     accelerate  the same, through torchrun, and ACCELERATE_MIXED_PRECISION; those alone for one process
+    deepspeed   the same but for the last, and LOCAL_SIZE in place of LOCAL_WORLD_SIZE
     srun        SLURM_PROCID, SLURM_NTASKS, SLURM_LOCALID, SLURM_STEP_ID and the list of nodes, from which what torchrun
                 would have set is worked out. A job's own shell has all of these but SLURM_STEP_ID.
 
@@ -14,12 +15,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from visiglot.errors import ConfigError
 
-Launcher = Literal["python", "torchrun", "accelerate launch", "srun"]
+Launcher = Literal["python", "torchrun", "accelerate launch", "deepspeed", "srun"]
 
 WORLD = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
 """What each of several processes has to know; torchrun sets it."""
@@ -39,6 +40,7 @@ class Launch:
         local_processes: of its machine; None where nobody says.
         meet: host and port where they find each other; "" for one process.
         notes: what is worth a line beside that.
+        zero: stage of DeepSpeed's ZeRO that accelerate was told; 0 for none.
     """
 
     by: Launcher
@@ -48,6 +50,7 @@ class Launch:
     local_processes: int | None = 1
     meet: str = ""
     notes: tuple[str, ...] = ()
+    zero: int = 0
 
     def lines(self) -> Iterator[str]:
         """What was found, for people."""
@@ -70,6 +73,10 @@ def detect_launch(environment: MutableMapping[str, str] | None = None) -> Launch
     """
     environment = os.environ if environment is None else environment
     refuse_accelerates_own(environment)
+    return replace(_detect(environment), zero=_stage_of_zero(environment))
+
+
+def _detect(environment: MutableMapping[str, str]) -> Launch:
     tasks = _number(environment, "SLURM_NTASKS", 1)
     of_srun = tasks > 1 and "SLURM_PROCID" in environment and "SLURM_STEP_ID" in environment
     if of_srun and "TORCHELASTIC_RUN_ID" not in environment:
@@ -82,8 +89,18 @@ def detect_launch(environment: MutableMapping[str, str] | None = None) -> Launch
     return Launch(_single(environment))
 
 
-def refuse_misfits(launch: Launch, device: str, found: int) -> None:
-    """Raises ConfigError: the processes can't all have `device`, or aren't as many as PyTorch found."""
+def refuse_misfits(launch: Launch, device: str, found: int, sharding: str) -> None:
+    """Raises ConfigError: the processes can't all have `device`, aren't as many as PyTorch found, or accelerate was
+    told of another way to share the model than `sharding`."""
+    if launch.zero and sharding != f"zero{launch.zero}":
+        raise ConfigError(
+            "accelerate launch",
+            [
+                f"DeepSpeed, ZeRO stage {launch.zero}, is set in accelerate's configuration, and train.sharding is "
+                f"{sharding}"
+            ],
+            hint=f"Put train.sharding=zero{launch.zero} into the recipe, or leave DeepSpeed out of that configuration.",
+        )
     if launch.processes > 1 and device.startswith("cuda:"):
         raise ConfigError(
             "launch", [f"--device {device} for each of {launch.processes} processes"], hint="Leave --device out."
@@ -102,10 +119,7 @@ def refuse_accelerates_own(environment: Mapping[str, str]) -> None:
     if environment.get("ACCELERATE_USE_FSDP", "").lower() == "true":
         problems.append("FSDP is set in accelerate's configuration; here it is train.sharding=fsdp2 of the recipe")
     if environment.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
-        problems.append(
-            "DeepSpeed is set in accelerate's configuration; it isn't offered, since its engine makes the step and "
-            "keeps its own kind of checkpoint; what ZeRO-3 does, train.sharding=fsdp2 does"
-        )
+        problems += _problems_of_deepspeed(environment)
     if environment.get("ACCELERATE_MIXED_PRECISION", "no") not in ("no", "bf16"):
         found = environment["ACCELERATE_MIXED_PRECISION"]
         problems.append(f"mixed precision {found} is set in accelerate's configuration; only bf16 is offered")
@@ -116,8 +130,38 @@ def refuse_accelerates_own(environment: Mapping[str, str]) -> None:
         raise ConfigError("accelerate launch", problems, hint=hint)
 
 
+OURS = {
+    "ACCELERATE_DEEPSPEED_CONFIG_FILE": "here the recipe says what would stand in that file",
+    "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "an optimiser on another device isn't offered",
+    "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "weights on another device aren't offered",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "here it is batch.accumulate of the recipe's stages",
+    "ACCELERATE_GRADIENT_CLIPPING": "here it is clip of the recipe's stages",
+}
+"""What accelerate may be told for DeepSpeed beside the stage, and why a recipe doesn't take it from there."""
+
+
+def _problems_of_deepspeed(environment: Mapping[str, str]) -> Iterator[str]:
+    for name, why in OURS.items():
+        if environment.get(name, "none").lower() not in ("", "none", "auto", "1"):
+            yield f"{name} is {environment[name]}: {why}"
+    stage = environment.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "2")
+    if stage not in ("2", "3"):
+        yield f"DeepSpeed, ZeRO stage {stage}, is set in accelerate's configuration; offered are 2 and 3"
+
+
+def _stage_of_zero(environment: Mapping[str, str]) -> int:
+    """0 where accelerate wasn't told of DeepSpeed."""
+    if environment.get("ACCELERATE_USE_DEEPSPEED", "").lower() != "true":
+        return 0
+    return _number(environment, "ACCELERATE_DEEPSPEED_ZERO_STAGE", 2)
+
+
 def _of_torchrun(environment: MutableMapping[str, str]) -> Launch:
-    by: Launcher = "accelerate launch" if "ACCELERATE_MIXED_PRECISION" in environment else "torchrun"
+    by: Launcher = "torchrun"
+    if "ACCELERATE_MIXED_PRECISION" in environment:
+        by = "accelerate launch"
+    elif "LOCAL_SIZE" in environment and "LOCAL_WORLD_SIZE" not in environment:
+        by = "deepspeed"
     missing = [name for name in (*WORLD, "MASTER_ADDR", "MASTER_PORT") if not environment.get(name)]
     if missing:
         there = ", ".join(name for name in WORLD if environment.get(name))
@@ -127,7 +171,7 @@ def _of_torchrun(environment: MutableMapping[str, str]) -> Launch:
             hint="Start with torchrun, accelerate launch or srun, which set all; or unset them for one process.",
         )
     rank, processes, local_rank = (_number(environment, name) for name in WORLD)
-    local = _number(environment, "LOCAL_WORLD_SIZE", 0) or None
+    local = _number(environment, "LOCAL_SIZE" if by == "deepspeed" else "LOCAL_WORLD_SIZE", 0) or None
     problems = []
     if rank >= processes:
         problems.append(f"RANK is {rank} with WORLD_SIZE {processes}; ranks count from 0")

@@ -4,7 +4,7 @@
 
 The loss of a step is the sum over its supervised tokens divided by their number, over all forward passes and processes,
 so one pass of 8 rows and 8 passes of one row walk the same path. Number formats and copies over processes are
-accelerate's, pieces over processes PyTorch's.
+accelerate's, pieces over processes PyTorch's or DeepSpeed's.
 All randomness of a step follows from (seed, stage, step), so a run that is resumed is the run that was never stopped.
 """
 
@@ -36,9 +36,9 @@ from visiglot.train.failed import not_finite, rows_not_finite
 from visiglot.train.frozen import describe_named
 from visiglot.train.launch import detect_launch, refuse_misfits
 from visiglot.train.optimiser import build_optimiser
-from visiglot.train.precision import build_accelerator
+from visiglot.train.precision import build_accelerator, round_frozen
 from visiglot.train.resume import Run, open_run
-from visiglot.train.sharding import cuts_up, describe_pieces, spread
+from visiglot.train.sharding import cuts_up, cuts_weights, describe_pieces, prepare_updates, spread, start_package
 from visiglot.train.stages import (
     Sources,
     Stage,
@@ -79,12 +79,13 @@ def fit(
     folder = out or cache_dir() / "runs" / recipe.name
     launch = detect_launch()
     accelerator = build_accelerator(recipe.train.precision, device)
-    refuse_misfits(launch, device, accelerator.num_processes)
+    refuse_misfits(launch, device, accelerator.num_processes, recipe.train.sharding)
     tracker = (report or Tracker.to_terminal()) if accelerator.is_main_process else Tracker()
     alone = contextlib.nullcontext() if dry_run or not accelerator.is_main_process else owned(folder)
     with ending_together(accelerator), alone, tracker:
         for line in launch.lines():
             tracker.say(line)
+        start_package(recipe, accelerator)
         run = open_run(recipe, folder, resume=resume, dry_run=dry_run, main=accelerator.is_main_process)
         if run.finished:
             tracker.say(f"{recipe.name}: finished already, {run.folder}")
@@ -97,6 +98,7 @@ def fit(
         sources = Sources()
         model, processor = _model(recipe, run, sources, tracker)
         set_attention(model, recipe)
+        round_frozen(recipe, model, accelerator)  # before it takes room on the device; stages say so
         for line in describe_named(recipe, run.named):
             tracker.say(line)
         cut = cuts_up(recipe, accelerator.num_processes)
@@ -104,7 +106,9 @@ def fit(
         for index in range(run.start.stage_index, len(recipe.stages)):
             if run.start == Position(index, recipe.stages[index].steps):
                 continue
-            as_it_is = not cut and recipe.model.language_model.quantize is None
+            as_it_is = (
+                not cuts_weights(recipe, accelerator.num_processes) and recipe.model.language_model.quantize is None
+            )
             for part in (model,) if as_it_is else (model.vision, model.connector):  # else the rest follows in pieces
                 part.to(accelerator.device)
             stage = prepare_stage(recipe, index, model, processor, sources, accelerator, ledger)
@@ -133,16 +137,15 @@ def train_stage(
     section, objective = stage.section, stage.objective
     first = run.first_step(stage.index)
     run.restore_objective(stage.index, objective)
-    cut = cuts_up(recipe, accelerator.num_processes)
     whole = TrainingStep(model, objective)
-    module = spread(whole, accelerator, cut=cut, cached=stage.feed.cache is not None)
+    sharding, cached = recipe.train.sharding, stage.feed.cache is not None
+    module = spread(whole, accelerator, sharding, cached=cached)
     stage.follow(model)
     optimiser = build_optimiser(model, stage.groups, objective, section)
-    run.restore_optimiser(stage.index, optimiser)
-    optimiser = accelerator.prepare_optimizer(optimiser)
-    parameters = stage.parameters()
-    if cut:
-        tracker.say(f"  {describe_pieces(module, accelerator.num_processes)}")
+    updates = prepare_updates(module, whole, optimiser, stage.parameters(), accelerator, sharding, cached=cached)
+    run.restore_optimiser(stage.index, updates)
+    if cuts_up(recipe, accelerator.num_processes):
+        tracker.say(f"  {sharding}: {describe_pieces(whole, accelerator.num_processes)}")
 
     tracker.begin_stage(section.name, section.steps, first)
     with contextlib.closing(stage.feed), ThreadPoolExecutor(1, "visiglot-data") as thread, listening() as stop:
@@ -161,41 +164,44 @@ def train_stage(
             finite = True
             for number, batch in enumerate(batches, start=1):
                 last = number == len(batches)
-                with contextlib.nullcontext() if last else accelerator.no_sync(module):
-                    loss = module(to_device(batch, accelerator.device))
-                    accelerator.backward(loss.sum * accelerator.num_processes / total)  # processes are averaged
+                with updates.passing(last=last):
+                    loss = updates.module(to_device(batch, accelerator.device))
+                    updates.backward(loss.sum * accelerator.num_processes / total)  # processes are averaged
                 finite = finite and bool(torch.isfinite(loss.sum))
                 losses = loss.rows.tolist()
                 bad += rows_not_finite(batch, losses)
                 tracker.window.add_rows(batch, losses, loss.counts.tolist())
-            norm = float(accelerator.clip_grad_norm_(parameters, section.clip or math.inf))
+            norm = updates.clip(section.clip or math.inf)
             broken, asked = agree(accelerator, broken=not (finite and math.isfinite(norm)), asked=stop.number)
             if broken:
                 raise not_finite(run.folder, stage, step, samples, batches, bad, norm, accelerator)
-            for group in optimiser.param_groups:
+            for group in updates.param_groups:
                 group["lr"] = group["peak_lr"] * schedule(section, step)
-            optimiser.step()
-            optimiser.zero_grad()
+            updates.update()
 
             run.tokens += sum(len(sample.ids) for sample in samples)
             tracker.step_done()
             position = Position(stage.index, step + 1)
             at_end = position.step == section.steps
-            if at_end or position.step % recipe.train.log_every == 0:
-                rates = {group["path"]: group["lr"] for group in optimiser.param_groups}
+            due = at_end or asked or position.step % recipe.train.save_every == 0
+            if due or position.step % recipe.train.log_every == 0:  # a run that goes on has logged every step before
+                rates = {group["path"]: group["lr"] for group in updates.param_groups}
                 tracker.window = tracker.window.of_all(accelerator)
                 tracker.log(section.name, position, section.steps, lr=rates, norm=norm, tokens=run.tokens)
             costs = None
             if stage.validation is not None and stage.validation.is_due(position.step, section.steps):
-                costs = stage.validation.measure(module)
+                costs = stage.validation.measure(updates.module)
                 tracker.validated(section.name, position, section.steps, costs)
-            if at_end or asked or position.step % recipe.train.save_every == 0:
-                run.save(stage, position, model, processor, optimiser, accelerator, costs)
+            if due:
+                run.save(stage, position, model, processor, updates, accelerator, costs)
                 release_memory()
             if asked and not run.ends_at(position):
                 raise stopped(section.name, position.step, asked)
+        _, asked = agree(accelerator, broken=False, asked=stop.number)  # while the last step was measured and saved
+        if asked and not run.ends_at(Position(stage.index, section.steps)):
+            raise stopped(section.name, section.steps, asked)
     tracker.end_stage()
-    accelerator.free_memory()
+    updates.close()
 
 
 def _model(

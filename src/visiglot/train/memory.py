@@ -6,16 +6,21 @@ Exact, as the tests measure it:
     gradients    4 bytes for each number that trains
     optimiser    AdamW: two moments of 4 bytes and a step count of 4 bytes a tensor; Muon: one moment of its matrices
 
+With ZeRO they are so up to what fills pieces up, and step counts, which flat pieces have one of: fewer than 4 processes
+and 2 bytes a tensor. Stage 2 has a second copy of the weights that its optimiser updates, counted with the optimiser.
+Stage 3 keeps what lies outside the layers whole, and a piece of it beside that (`visiglot.train.zero`).
+
 An estimate:
 
     activations  rows x tokens x (in + out) x bytes of the computation, summed over the linear layers that gradients
                  pass. A transformer layer of width h with a perceptron of 4h comes to 36 h bytes a token in 16 bits;
                  Korthikanti et al. (2022, arXiv 2205.05198) count 34 h, without the scores, which fused attention
-                 doesn't keep. With gradient checkpointing each layer of the language model keeps its input, and the
-                 largest is there whole. To that the head's logits, softmax and gradient: up to `train.head_chunk`
+                 doesn't keep. With gradient checkpointing each layer of its parts keeps its input, and the largest
+                 is there whole. To that the head's logits, softmax and gradient: up to `train.head_chunk`
                  positions x vocabulary x 12 bytes; of a frozen linear head x 8,192 words (`visiglot.train.loss`).
     exchange     DDP: a copy of the gradients, in buckets. FSDP2: what lies outside the layers of encoder and language
-                 model, in 32 bits, and two layers, whole (`visiglot.train.sharding`)
+                 model, in 32 bits, and two layers, whole (`visiglot.train.sharding`). ZeRO: a bucket of gradients, and
+                 in stage 2 another copy of a part's piece, in stage 3 the layers that are whole at one time
 
 Rows are taken to be as long as the recipe allows, so a stage with shorter ones takes less. Not in it: CUDA's context
 and libraries, what the allocator holds beside what is used, and a frozen encoder's own activations, which live for one
@@ -24,7 +29,7 @@ layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -39,7 +44,9 @@ from visiglot.models.vlm import VisionLanguageModel
 from visiglot.train.loss import BLOCK
 from visiglot.train.objectives import Objective
 from visiglot.train.optimiser import hidden_matrices
-from visiglot.train.sharding import layers_of
+from visiglot.train.precision import frozen_matrices
+from visiglot.train.sharding import Sharding, cut_layers, layers_of
+from visiglot.train.zero import BUCKET, LIVE, WHOLE_BELOW
 
 Format = Literal["fp32", "bf16", "int8", "nf4"]
 FORMATS: tuple[Format, ...] = ("fp32", "bf16", "int8", "nf4")
@@ -47,9 +54,6 @@ FORMATS: tuple[Format, ...] = ("fp32", "bf16", "int8", "nf4")
 
 FORMAT_OF: Mapping[str | None, Format] = {None: "fp32", "int8": "int8", "llm-int8": "int8", "nf4": "nf4"}
 """What `model.language_model.quantize` leaves frozen weights in."""
-
-Sharding = Literal["ddp", "fsdp2"]
-"""ddp: each process has a copy of everything. fsdp2: each has a piece of each tensor, cut along its first axis."""
 
 NF4_BLOCK = 64
 """Weights that share a scale (visiglot.models.quantize.bnb)."""
@@ -153,64 +157,102 @@ def stage_memory(
         sharding: how they share.
         objective: whose own parameters count too.
     """
-    cut = processes if sharding == "fsdp2" else 1
+    shares = _Shares(model, sharding, processes)
     matrices = hidden_matrices(model, *([] if objective is None else [objective]))
     by_muon = matrices if stage.optimiser == "muon" else set()
     quantised = _quantised(model) if format in ("int8", "nf4") else set()
     named: list[tuple[str, nn.Module]] = [(name, getattr(model, name)) for name in PARTS]
     if objective is not None and any(True for _ in objective.parameters()):
         named.append((f"objective {stage.objective}", objective))
-    parts = tuple(_part(name, module, format, quantised, by_muon, cut) for name, module in named)
-    exchange = 0
-    if processes > 1:
-        exchange = sum(part.gradients for part in parts) if sharding == "ddp" else _gathered(model, passed.bytes)
+    parts = tuple(_part(name, module, format, quantised, by_muon, shares) for name, module in named)
+    exchange = _exchange(model, passed, parts, sharding) if processes > 1 else 0
     return StageMemory(parts, _activations(recipe, stage, model, passed), exchange)
 
 
 def trained_memory(
     recipe: Recipe, stage: StageSection, model: VisionLanguageModel, passed: Pass, *, processes: int = 1
 ) -> StageMemory:
-    """What a stage takes on each process as training keeps it: what is frozen in float32, but for a language model in
-    fewer bits (`model.language_model.quantize`), whose other weights count in bf16."""
+    """What a stage takes on each process as training keeps it: what is frozen in float32, but for matrices that
+    `train.frozen` has in bf16, and for a language model in fewer bits (`model.language_model.quantize`), whose other
+    weights count in bf16."""
     format = FORMAT_OF[recipe.model.language_model.quantize]
     whole, fewer = (
         stage_memory(recipe, stage, model, passed, format=one, processes=processes, sharding=recipe.train.sharding)
         for one in (FORMATS[0], format)
     )
     parts = zip(whole.parts, fewer.parts, strict=True)
-    return replace(whole, parts=tuple(less if less.name == "language_model" else full for full, less in parts))
+    kept = tuple(less if less.name == "language_model" else full for full, less in parts)
+    if recipe.train.frozen == "bf16":
+        matrices = frozen_matrices(recipe, model)
+        if format != "fp32":
+            matrices -= set(model.language_model.parameters())
+        kept = tuple(replace(part, weights=part.weights - 2 * _numbers(model, part.name, matrices)) for part in kept)
+    return replace(whole, parts=kept)
+
+
+def _numbers(model: VisionLanguageModel, part: str, matrices: set[nn.Parameter]) -> int:
+    """How many numbers of a part are in `matrices`; of an objective's own none are."""
+    found = getattr(model, part).parameters() if part in PARTS else ()
+    return sum(parameter.numel() for parameter in found if parameter in matrices)
 
 
 # --- what stays ------------------------------------------------------------------------------------------------------
 
 
+class _Shares:
+    """How many numbers of a parameter the first of the processes that share it holds."""
+
+    def __init__(self, model: VisionLanguageModel, sharding: Sharding, processes: int) -> None:
+        self.sharding: Sharding = sharding if processes > 1 else "ddp"
+        self.processes = processes
+        self.layers = {parameter for layer in cut_layers(model) for parameter in layer.parameters()}
+
+    def weights(self, parameter: nn.Parameter) -> int:
+        """Of itself."""
+        if self.sharding == "ddp" or self.sharding == "zero2":
+            return parameter.numel()
+        whole = self.sharding == "zero3" and (parameter not in self.layers or parameter.numel() <= WHOLE_BELOW)
+        return self.piece(parameter) + (parameter.numel() if whole else 0)
+
+    def piece(self, parameter: nn.Parameter) -> int:
+        """Of its gradient and of each of its moments."""
+        if self.sharding == "ddp" or parameter.ndim == 0:
+            return parameter.numel()
+        if self.sharding == "fsdp2":
+            return -(-parameter.shape[0] // self.processes) * (parameter.numel() // parameter.shape[0])
+        return -(-parameter.numel() // self.processes)
+
+    def second(self, parameter: nn.Parameter) -> int:
+        """Of a second copy of itself."""
+        return self.piece(parameter) if self.sharding == "zero2" else 0
+
+
 def _part(
-    name: str, module: nn.Module, format: Format, quantised: set[nn.Parameter], by_muon: set[nn.Parameter], cut: int
+    name: str,
+    module: nn.Module,
+    format: Format,
+    quantised: set[nn.Parameter],
+    by_muon: set[nn.Parameter],
+    shares: _Shares,
 ) -> PartMemory:
     weights = gradients = optimiser = trained = 0
     parameters = list(module.parameters())
     for parameter in parameters:
-        piece = _piece(parameter, cut)
+        piece, held = shares.piece(parameter), shares.weights(parameter)
         if parameter.requires_grad:
             trained += parameter.numel()
-            weights += 4 * piece
+            weights += 4 * held
             gradients += 4 * piece
             optimiser += 4 * piece if parameter in by_muon else 8 * piece + 4
+            optimiser += 4 * shares.second(parameter)
         elif parameter in quantised:
             weights += _rounded(parameter, format)  # whole in each process
         else:
-            weights += (4 if format == "fp32" else 2) * piece
+            weights += (4 if format == "fp32" else 2) * held
     halved = format != "fp32"
     for buffer in module.buffers():
         weights += 2 * buffer.numel() if halved and buffer.is_floating_point() else buffer.nbytes
     return PartMemory(name, sum(p.numel() for p in parameters), trained, weights, gradients, optimiser)
-
-
-def _piece(parameter: nn.Parameter, cut: int) -> int:
-    """Numbers of a parameter that the first of `cut` processes holds."""
-    if cut == 1 or parameter.ndim == 0:
-        return parameter.numel()
-    return -(-parameter.shape[0] // cut) * (parameter.numel() // parameter.shape[0])
 
 
 def _quantised(model: VisionLanguageModel) -> set[nn.Parameter]:
@@ -235,9 +277,10 @@ def _activations(recipe: Recipe, stage: StageSection, model: VisionLanguageModel
     train = {name: any(p.requires_grad for p in getattr(model, name).parameters()) for name in PARTS}
     kept = 0
     if train["vision"]:
-        kept += _kept(model.vision, passed.rows * passed.patches, passed.bytes)
+        measured = _checkpointed if "vision" in recipe.train.checkpointed else _kept
+        kept += measured(model.vision, passed.rows * passed.patches, passed.bytes)
     if train["vision"] or train["connector"]:
-        kept += _connector(model, passed)
+        kept += _connector(model, passed, again="connector" in recipe.train.checkpointed)
     llm = model.language_model
     encoder_decoder = model.layout == "seq2seq"
     sides = [llm.get_encoder(), llm.get_decoder()] if encoder_decoder else [llm]
@@ -246,7 +289,7 @@ def _activations(recipe: Recipe, stage: StageSection, model: VisionLanguageModel
         each = passed.rows * length
         kept += (
             _checkpointed(side, each, passed.bytes)
-            if recipe.train.gradient_checkpointing
+            if "language_model" in recipe.train.checkpointed
             else _kept(side, each, passed.bytes, llm.get_output_embeddings())
         )
     positions = min(passed.rows * passed.targets, recipe.train.head_chunk)
@@ -257,25 +300,37 @@ def _activations(recipe: Recipe, stage: StageSection, model: VisionLanguageModel
     return kept + positions * words * LOGIT_BYTES
 
 
-def _connector(model: VisionLanguageModel, passed: Pass) -> int:
+def _connector(model: VisionLanguageModel, passed: Pass, *, again: bool) -> int:
     """What is as wide as the encoder reads patches, of all views, and so do the layers of a perceptron that it begins;
-    all others read image tokens. What is bypassed keeps nothing."""
+    all others read image tokens. What is bypassed keeps nothing, nor does what no gradient passes: `connector.reading`,
+    while it and the encoder are frozen. Of layers that are computed `again` only the largest counts whole."""
     connector = model.connector
-    bypassed = tuple(f"{name}." for name in connector.can_bypass) if connector.bypassed else ()
+    silent = connector.can_bypass if connector.bypassed else ()
+    read = (p for name, p in connector.named_parameters() if name.partition(".")[0] in connector.reading)
+    if not any(parameter.requires_grad for parameter in (*read, *model.vision.parameters())):
+        silent += connector.reading
+    silent = tuple(f"{name}." for name in silent)
     first = {
         id(layer): next(_linears(block))
         for block in connector.modules()
         if isinstance(block, nn.Sequential)
         for layer in _linears(block)
     }
-    kept = 0
+    layers = list(layers_of(connector)) if again else []
+    of_layer = {id(linear): number for number, layer in enumerate(layers) for linear in _linears(layer)}
+    kept, whole = 0, [0] * len(layers)
     for name, linear in connector.named_modules():
-        if not isinstance(linear, nn.Linear) or name.startswith(bypassed):
+        if not isinstance(linear, nn.Linear) or name.startswith(silent):
             continue
         begins = first.get(id(linear), linear)
         seen = passed.patches if begins.in_features == connector.vision_width else passed.image_tokens
-        kept += passed.rows * seen * (linear.in_features + linear.out_features) * passed.bytes
-    return kept
+        size = passed.rows * seen * (linear.in_features + linear.out_features) * passed.bytes
+        if id(linear) in of_layer:
+            whole[of_layer[id(linear)]] += size
+        else:
+            kept += size
+    inputs = (next(_linears(layer)).in_features for layer, size in zip(layers, whole, strict=True) if size)
+    return kept + passed.rows * passed.image_tokens * passed.bytes * sum(inputs) + max(whole, default=0)
 
 
 def _kept(module: nn.Module, tokens: int, size: int, head: nn.Module | None = None) -> int:
@@ -293,6 +348,18 @@ def _checkpointed(module: nn.Module, tokens: int, size: int) -> int:
 
 def _linears(module: nn.Module) -> Iterator[nn.Linear]:
     yield from (one for one in module.modules() if isinstance(one, nn.Linear))
+
+
+def _exchange(model: VisionLanguageModel, passed: Pass, parts: Sequence[PartMemory], sharding: Sharding) -> int:
+    match sharding:
+        case "ddp":
+            return sum(part.gradients for part in parts)
+        case "fsdp2":
+            return _gathered(model, passed.bytes)
+        case "zero2":
+            return 4 * BUCKET + max(part.gradients for part in parts)
+        case "zero3":
+            return 4 * (BUCKET + LIVE)
 
 
 def _gathered(model: VisionLanguageModel, size: int) -> int:

@@ -27,7 +27,7 @@ from visiglot.train.checkpoint import check_contents, clean_leftovers, save_chec
 from visiglot.train.costs import Costs
 from visiglot.train.frozen import Named, named_parts
 from visiglot.train.objectives import Objective
-from visiglot.train.sharding import load_optimiser, whole_optimiser_state, whole_state
+from visiglot.train.sharding import Updates, whole_state
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -81,11 +81,11 @@ class Run:
             with self._reading() as trainer:
                 objective.load_state_dict(load_file(trainer / OBJECTIVE))
 
-    def restore_optimiser(self, stage_index: int, optimiser: torch.optim.Optimizer) -> None:
+    def restore_optimiser(self, stage_index: int, updates: Updates) -> None:
         """Fill the optimiser if its stage was under way. Raises CheckpointError: it can't be read."""
         if self.first_step(stage_index):
             with self._reading() as trainer:
-                load_optimiser(optimiser, trainer / "optimizer.pt")
+                updates.load(trainer / "optimizer.pt")
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Path]:
@@ -129,7 +129,7 @@ class Run:
         position: Position,
         model: VisionLanguageModel,
         processor: VisiglotProcessor,
-        optimiser: torch.optim.Optimizer,
+        updates: Updates,
         accelerator: Accelerator,
         costs: Costs | None = None,
     ) -> None:
@@ -148,7 +148,7 @@ class Run:
         if main and self.named:
             whole = {name: one for name, one in (whole or model.state_dict()).items() if not is_named(name, self.named)}
         own = whole_state(stage.objective, main=main) or stage.objective.state_dict()
-        optimiser_state = whole_optimiser_state(optimiser, main=main) if unfinished else None
+        optimiser_state = updates.state_dict(main=main) if unfinished else None
         if main:
 
             def write(folder: Path) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import nn
-from torch.distributed.tensor import DTensor
 
 from visiglot.config import Recipe, StageSection
 from visiglot.data.batches import Batches
@@ -34,7 +33,9 @@ from visiglot.train.feed import Feed
 from visiglot.train.loader import Loader
 from visiglot.train.objectives import OBJECTIVES, Objective, ObjectiveLoss
 from visiglot.train.pictures import Pictures
-from visiglot.train.sharding import cuts_up, refuse_uncuttable
+from visiglot.train.precision import round_frozen, widen_frozen
+from visiglot.train.recompute import recompute
+from visiglot.train.sharding import cuts_up, is_cut, refuse_uncuttable
 from visiglot.train.validate import Validation, prepare_validation
 from visiglot.types import Batch, Sample
 
@@ -58,7 +59,7 @@ class TrainingStep(nn.Module):
             # is never used must not decay here. That the loss has a gradient says nothing: with checkpointing, word
             # embeddings have one.
             first = next(parameter for parameter in self.parameters() if parameter.requires_grad)
-            piece = first.to_local().detach().requires_grad_() if isinstance(first, DTensor) else first
+            piece = torch.zeros(1, device=loss.sum.device, requires_grad=True) if is_cut(first) else first
             loss = dataclasses.replace(loss, sum=loss.sum + piece.flatten()[:1].sum() * 0)
         return loss
 
@@ -122,8 +123,10 @@ def prepare_stage(
             hint=f"accumulate ({section.batch.accumulate}) x processes ({accelerator.num_processes}) must fit into it.",
         )
     spec = dataclasses.replace(processor.spec(), placing=placing_of(model.config, processor))
-    if is_quantized(model) and wants_new_layers(model, section):
-        unquantize(model)
+    if wants_new_layers(model, section):  # peft gives them the number format of what they are above
+        widen_frozen(recipe, model)
+        if is_quantized(model):
+            unquantize(model)
     with torch.random.fork_rng(devices=[]):  # new weights, low-rank layers and projections, follow from the seed
         torch.manual_seed(recipe.train.seed + index)
         groups = apply_parts(model, section)
@@ -131,9 +134,10 @@ def prepare_stage(
     cut = cuts_up(recipe, accelerator.num_processes)
     if cut:
         refuse_uncuttable(recipe, section, model, objective)
-    quantised = _quantise(recipe, model, accelerator)
+    rounded = [*_quantise(recipe, model, accelerator), *round_frozen(recipe, model, accelerator)]
     refuse_no_twins(recipe, section, objective)
-    set_modes(model, gradient_checkpointing=recipe.train.gradient_checkpointing)
+    set_modes(model)
+    recompute(recipe, model)
     mixture = sources.mixture(recipe, section, seed=recipe.train.seed + index)
     batches = Batches(
         mixture,
@@ -151,7 +155,7 @@ def prepare_stage(
         f"stage {section.name} ({index + 1} of {len(recipe.stages)}): {section.objective}, "
         f"{section.steps:,} steps of {section.batch.rows} examples"
     ]
-    lines += [f"  {line}" for line in (*describe_parts(model, groups), *quantised)]
+    lines += [f"  {line}" for line in (*describe_parts(model, groups), *rounded)]
     own = sum(parameter.numel() for parameter in objective.parameters())
     lines += [f"  objective {section.objective}: {own:,} parameters of its own, lr {section.lr:.0e}"] if own else []
     lines += [f"  {line}" for line in describe_table(mixture.table())]
@@ -191,14 +195,12 @@ def trained(groups: Iterable[PartGroup]) -> list[PartGroup]:
     return [group for group in groups if group.trains and group.parameters]
 
 
-def set_modes(model: VisionLanguageModel, *, gradient_checkpointing: bool) -> None:
+def set_modes(model: VisionLanguageModel) -> None:
     """Training mode for the parts that train; a frozen part runs as it will be used, without dropout."""
     model.train()
     parts: Sequence[nn.Module] = (model.vision, model.connector, model.language_model)
     for part in parts:
         part.train(any(parameter.requires_grad for parameter in part.parameters()))
-    if gradient_checkpointing:
-        model.language_model.activation_checkpointing_enable({"use_reentrant": False})
 
 
 def wants_new_layers(model: VisionLanguageModel, section: StageSection) -> bool:

@@ -29,7 +29,7 @@ from visiglot.train.feed import Feed
 from visiglot.train.loader import unreadable
 from visiglot.train.objectives import Objective, ObjectiveLoss
 from visiglot.train.pictures import Pictures
-from visiglot.train.sharding import cuts_up, let_go
+from visiglot.train.sharding import cuts_weights, let_go
 from visiglot.types import Batch, OnBad, PromptSpec, Sample
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Validation:
             if not math.isfinite(of_row):
                 raise TrainingError(
                     f"the loss of held-out example {id_} isn't finite",
-                    hint="Lower the learning rate or lengthen warmup_steps, then --resume.",
+                    hint="Start anew with a lower learning rate or longer warmup_steps (--fresh, or another --out).",
                 )
             costs.add(language, task, Cost(of_row, int(tokens), 1))
 
@@ -205,7 +205,7 @@ def prepare_validation(
         rows=min(-(-section.batch.rows // (section.batch.accumulate * accelerator.num_processes)), MOST_ROWS),
         every=every,
         on_bad=recipe.train.on_bad,
-        cut=cuts_up(recipe, accelerator.num_processes),
+        cut=cuts_weights(recipe, accelerator.num_processes),
     )
     return validation, f"validation: on {len(held):,} held-out examples, every {every:,} steps and at the end"
 

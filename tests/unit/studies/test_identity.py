@@ -180,6 +180,7 @@ def test_keys_that_came_later_change_no_identity_where_they_are_not_used() -> No
         {"data.allocation": {"policy": "mc4_alpha"}},
         {"data.sources.0.task": "caption"},
         {"data.sources.0.allocation": {"policy": "size"}},
+        {"train.frozen": "bf16"},
     ],
     ids=str,
 )

@@ -3,12 +3,14 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from visiglot.errors import CheckpointError, TrainingError
 from visiglot.files import write_text
+from visiglot.models.runs import incomplete
 from visiglot.train.checkpoint import (
     Position,
     best_of,
@@ -105,6 +107,24 @@ def test_a_file_cut_short_makes_a_checkpoint_incomplete(tmp_path: Path) -> None:
     good = save(tmp_path, 1)
     (save(tmp_path, 2) / "model" / "weights").write_bytes(b"0123")
     assert last_complete(tmp_path) == good
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "null", "3", '{"complete": true, "files": []}', '{"complete": true, "files": {"a": 3}}', "{", ""]
+)
+def test_a_manifest_that_describes_nothing_makes_a_checkpoint_incomplete(tmp_path: Path, text: str) -> None:
+    good = save(tmp_path, 1)
+    torn = save(tmp_path, 2)
+    (torn / "manifest.json").write_text(text)
+    assert last_complete(tmp_path) == good
+    assert incomplete(tmp_path) == [torn]
+
+
+def test_a_copy_under_another_name_is_not_forgotten(tmp_path: Path) -> None:
+    shutil.copytree(save(tmp_path, 1), tmp_path / "checkpoints" / "s0-1-mine")
+    for step in (2, 3):
+        save(tmp_path, step, keep=1)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["s0-1-mine", "s0-3"]
 
 
 def test_changed_bytes_are_found_by_their_hash(tmp_path: Path) -> None:

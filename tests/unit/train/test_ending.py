@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -20,6 +21,8 @@ from visiglot.train import ending
 from visiglot.train.ending import SIGNALS, listening
 from visiglot.train.loop import fit
 from visiglot.train.objectives.generate import Generate
+from visiglot.train.precision import build_accelerator
+from visiglot.train.resume import Run
 from visiglot.train.track import Tracker
 
 
@@ -61,6 +64,45 @@ def test_a_signal_in_the_last_step_leaves_a_finished_run(tmp_path: Path, monkeyp
     send_at(2, signal.SIGTERM, monkeypatch)
     run = fit(drawn_recipe({"steps": 2}), out=tmp_path, device="cpu", report=Tracker())
     assert [one.folder.name for one in checkpoints(run)] == ["stage0-2"]
+
+
+def test_a_signal_while_a_stage_is_saved_for_the_last_time_ends_the_run_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = Run.save
+
+    def interrupted(self, *args, **kwargs) -> None:
+        save(self, *args, **kwargs)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Run, "save", interrupted)
+    recipe = drawn_recipe({"steps": 2}, {"steps": 2})
+    with pytest.raises(StoppedError, match="stopped by SIGTERM after step 2 of stage stage0"):
+        fit(recipe, out=tmp_path, device="cpu", report=Tracker())
+    assert [one.folder.name for one in checkpoints(tmp_path)] == ["stage0-2"]
+    run = fit(recipe, out=tmp_path, resume=True, device="cpu", report=Tracker())  # asked in the run's last save
+    assert [one.folder.name for one in checkpoints(run)] == ["stage0-2", "stage1-2"]
+
+
+def test_processes_wait_for_a_large_checkpoint_as_long_with_nccl_as_without() -> None:
+    from torch.distributed.constants import default_pg_timeout
+
+    handler = build_accelerator("fp32", "cpu").init_handler
+    assert handler is not None
+    assert handler.timeout == default_pg_timeout
+
+
+def test_a_run_that_goes_on_logs_the_losses_of_the_straight_one_however_seldom_it_logs(tmp_path: Path) -> None:
+    recipe = drawn_recipe({"steps": 9}, log_every=4, save_every=3)
+    straight = fit(recipe, out=tmp_path / "straight", device="cpu", report=Tracker())
+    shutil.copytree(straight, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "stage0-6")
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "stage0-9")
+    run = fit(recipe, out=tmp_path / "run", resume=True, device="cpu", report=Tracker())
+    logs = [[json.loads(line) for line in (one / "log.jsonl").open()] for one in (straight, run)]
+    told = [[(record["step"], record["loss"]) for record in log] for log in logs]
+    assert told[0] == told[1]
+    assert [step for step, _ in told[0]] == [3, 4, 6, 8, 9]
 
 
 def test_the_same_signal_at_once_is_the_same_wish_and_later_stops_at_once(

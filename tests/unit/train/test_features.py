@@ -9,8 +9,9 @@ from tests.tiny import TEXTS, build_tiny, tiny_section
 from torch import Tensor
 
 from visiglot.config import AugmentationSection
-from visiglot.errors import CheckpointError, ImageError
+from visiglot.errors import CheckpointError, ImageError, TrainingError
 from visiglot.models.build import build_model
+from visiglot.models.load import load_model
 from visiglot.train import features as module
 from visiglot.train.features import FeatureCache, cache_key
 from visiglot.train.pictures import Pictures
@@ -114,6 +115,30 @@ def test_the_key_changes_with_weights_layer_preprocessing_and_format(built) -> N
         next(vision.parameters()).view(-1)[0] += 1e-3
     keys.append(cache_key(vision, -1, "a", torch.float32))
     assert len(set(keys)) == 6
+
+
+def test_the_key_changes_with_what_an_encoder_computes_and_not_with_where_it_was_loaded_from(tmp_path: Path) -> None:
+    for name in ("vit", "clip", "resnet"):
+        built = build_tiny(name)
+        built.model.save_pretrained(tmp_path / name)
+        built.processor.save_pretrained(tmp_path / name)
+        again, _ = load_model(str(tmp_path / name), device="cpu")
+        of_built, of_loaded = (cache_key(one.vision, -1, "a", torch.float32) for one in (built.model, again))
+        assert of_built == of_loaded
+        again.vision.model.config.hidden_act = "tanh"
+        assert cache_key(again.vision, -1, "a", torch.float32) != of_built
+
+
+def test_features_that_are_not_finite_are_an_error_and_are_not_kept(tmp_path: Path, built) -> None:
+    def overflows(pixels: Tensor) -> VisionFeatures:
+        found = Encoder(built.model)(pixels)
+        return found.like(found.patches.index_fill(0, torch.tensor([2]), torch.inf), found.pooled)
+
+    cache = open_cache(tmp_path, built, overflows)
+    with pytest.raises(TrainingError, match=f"picture {IMAGES[2].name} aren't finite"):
+        cache.features(IMAGES, [0] * 5)
+    cache.flush()
+    assert len(open_cache(tmp_path, built, Encoder(built.model))) == 2
 
 
 def test_a_full_disk_is_one_error_and_leaves_no_shard(

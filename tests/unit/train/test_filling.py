@@ -4,6 +4,7 @@ import json
 import multiprocessing
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -198,6 +199,15 @@ def test_what_is_read_has_a_key_of_its_own_that_changes_with_the_q_former() -> N
         folders.append(prepare(recipe, built).feed.cache.folder)
     assert len(set(folders)) == 3
     assert folders[1] == folders[3]  # the projection is behind what is kept
+
+
+def test_what_a_q_former_reads_needs_it_whole_and_one_process_alone_has_it_whole() -> None:
+    built = build_tiny()
+    recipe = drawn_recipe({"parts": PROJECTION, "cache_views": 1, "cache_read": True}, sharding="fsdp2")
+    assert prepare(recipe, built).loader.load(0).batches[0].features.read
+    two = SimpleNamespace(num_processes=2, mixed_precision="no")
+    with pytest.raises(ConfigError, match=r"cache_read: needs a whole connector"):
+        stage_cache(recipe, recipe.stages[0], built.model, built.processor, Pictures(built.processor), None, two)
 
 
 def test_what_trains_or_reads_nothing_is_refused() -> None:

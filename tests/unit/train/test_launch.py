@@ -19,6 +19,11 @@ SRUN = {
     "SLURM_JOB_NODELIST": "gpu[07-08]",
 }  # fmt: skip
 
+DEEPSPEED = {
+    "ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_DEEPSPEED": "true",
+    "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "none", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "1",
+}  # fmt: skip
+
 
 def test_nothing_set_is_one_process() -> None:
     assert detect_launch({}) == Launch("python")
@@ -105,7 +110,10 @@ def test_torchrun_in_one_task_a_machine_is_torchruns() -> None:
         ({**SRUN, "SLURM_PROCID": "7"}, "SLURM_PROCID 7, SLURM_LOCALID 1 and SLURM_NTASKS 7"),
         ({**SRUN, "SLURM_JOB_NODELIST": ""}, "neither MASTER_ADDR nor SLURM_JOB_NODELIST"),
         ({"ACCELERATE_USE_FSDP": "true"}, "train.sharding=fsdp2"),
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "DeepSpeed .* isn't offered"),
+        ({**DEEPSPEED, "ACCELERATE_DEEPSPEED_ZERO_STAGE": "1"}, "ZeRO stage 1, is set .* offered are 2 and 3"),
+        ({**DEEPSPEED, "ACCELERATE_DEEPSPEED_CONFIG_FILE": "ds.json"}, "CONFIG_FILE is ds.json: here the recipe says"),
+        ({**DEEPSPEED, "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "cpu"}, "PARAM_DEVICE is cpu: weights on another"),
+        ({**DEEPSPEED, "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "8"}, "ACCUMULATION_STEPS is 8: .* batch.accumulate"),
         ({"ACCELERATE_MIXED_PRECISION": "fp16"}, "mixed precision fp16"),
     ],
 )
@@ -116,11 +124,28 @@ def test_what_does_not_fit_together_is_an_error_with_a_hint(environment: dict[st
 
 
 def test_one_device_for_all_and_other_numbers_of_processes_are_refused() -> None:
-    refuse_misfits(Launch("torchrun", 0, 2), "cuda", 2)
+    refuse_misfits(Launch("torchrun", 0, 2), "cuda", 2, "ddp")
     with pytest.raises(ConfigError, match="cuda:1 for each of 2"):
-        refuse_misfits(Launch("torchrun", 0, 2), "cuda:1", 2)
+        refuse_misfits(Launch("torchrun", 0, 2), "cuda:1", 2, "ddp")
     with pytest.raises(ConfigError, match="python started 1 of them, and PyTorch found 4"):
-        refuse_misfits(Launch("python"), "auto", 4)
+        refuse_misfits(Launch("python"), "auto", 4, "ddp")
+
+
+def test_accelerate_may_be_told_of_deepspeed_if_the_recipe_says_the_same() -> None:
+    found = detect_launch({**TORCHRUN, **DEEPSPEED, "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"})
+    assert (found.by, found.processes, found.zero) == ("accelerate launch", 4, 3)
+    refuse_misfits(found, "auto", 4, "zero3")
+    with pytest.raises(ConfigError, match=r"ZeRO stage 3, .* train\.sharding is ddp") as caught:
+        refuse_misfits(found, "auto", 4, "ddp")
+    assert "train.sharding=zero3" in str(caught.value.hint)
+    assert detect_launch({**TORCHRUN, **DEEPSPEED}).zero == 2  # accelerate's default
+    assert detect_launch(dict(TORCHRUN)).zero == 0
+
+
+def test_deepspeeds_launcher_says_who_and_where() -> None:
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+    found = detect_launch({**{name: TORCHRUN[name] for name in names}, "LOCAL_SIZE": "2", "CROSS_SIZE": "2"})
+    assert found == Launch("deepspeed", 3, 4, 1, 2, "gpu07:29400")
 
 
 def test_accelerates_configuration_has_processes_and_machines_and_nothing_that_is_refused(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from visiglot.models.vlm import VisionLanguageModel
 from visiglot.train.memory import FORMATS, Format, Pass, StageMemory, longest_pass, stage_memory, trained_memory
 from visiglot.train.objectives import OBJECTIVES, Objective
 from visiglot.train.optimiser import build_optimiser
+from visiglot.train.sharding import cut_layers
+from visiglot.train.zero import BUCKET
 
 PASS = Pass(rows=2, tokens=20, targets=20, patches=16, image_tokens=4, bytes=2)
 TILED = ("multiscale-pool", "window-pool", "window-shuffle")
@@ -171,6 +173,35 @@ def test_fsdp2_cuts_every_tensor_along_its_first_axis() -> None:
     assert found.exchange > 0
 
 
+def test_zero2_cuts_gradients_and_moments_and_has_a_second_copy_of_what_it_updates() -> None:
+    model = build_tiny().model
+    recipe = recipe_of("lora")
+    apply_parts(model, recipe.stages[0])
+    alone, found = (stage_memory(recipe, recipe.stages[0], model, PASS, processes=n, sharding="zero2") for n in (1, 3))
+    pieces = [-(-parameter.numel() // 3) for parameter in model.parameters() if parameter.requires_grad]
+    assert found.weights == alone.weights
+    assert found.gradients == 4 * sum(pieces)
+    assert found.optimiser == 12 * sum(pieces) + 4 * len(pieces)
+    assert alone.optimiser == alone.gradients * 2 + 4 * len(pieces)
+    assert found.exchange > 4 * BUCKET
+
+
+def test_zero3_cuts_the_large_weights_of_layers_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("visiglot.train.memory.WHOLE_BELOW", 100)
+    model = build_tiny().model
+    recipe = recipe_of("everything")
+    apply_parts(model, recipe.stages[0])
+    found = stage_memory(recipe, recipe.stages[0], model, PASS, processes=3, sharding="zero3")
+    pieces = {parameter: -(-parameter.numel() // 3) for parameter in model.parameters()}
+    inside = {p for layer in cut_layers(model) for p in layer.parameters() if p.numel() > 100}
+    whole = sum(parameter.numel() for parameter in pieces if parameter not in inside)
+    assert 0 < len(inside) < len(pieces)
+    buffers = sum(buffer.nbytes for buffer in model.buffers())
+    assert found.weights == 4 * (sum(pieces.values()) + whole) + buffers
+    assert found.gradients == 4 * sum(pieces.values())
+    assert found.optimiser == 8 * sum(pieces.values()) + 4 * len(pieces)
+
+
 def test_the_meta_device_gives_the_same_numbers() -> None:
     model = build_tiny(llm="bloom").model
     recipe = recipe_of("lora")
@@ -247,3 +278,18 @@ def test_a_connector_keeps_what_its_layers_read_and_give_of_all_views_and_nothin
     less = stage_memory(without, without.stages[0], model, passed).activations
     apply_parts(model, trained.stages[0])
     assert stage_memory(trained, trained.stages[0], model, passed).activations - less == 2 * sum(seen)
+
+
+def test_a_q_former_keeps_nothing_where_only_its_projection_trains() -> None:
+    model = build_model(tiny_section("vit", "llama"), languages=["eng_Latn"], seed=0, texts=lambda: TEXTS).model
+    kept = {}
+    for path in ("connector", "connector.projection", "connector.queries"):
+        recipe = drawn_recipe({"parts": {path: {"train": "full"}, "language_model": {"train": "full"}}})
+        apply_parts(model, recipe.stages[0])
+        kept[path] = stage_memory(recipe, recipe.stages[0], model, PASS).activations
+    recipe = drawn_recipe({"parts": {"language_model": {"train": "full"}}})
+    apply_parts(model, recipe.stages[0])
+    projection = model.connector.projection
+    own = PASS.rows * PASS.image_tokens * PASS.bytes * (projection.in_features + projection.out_features)
+    assert kept["connector.projection"] - stage_memory(recipe, recipe.stages[0], model, PASS).activations == own
+    assert kept["connector.queries"] == kept["connector"] > kept["connector.projection"]

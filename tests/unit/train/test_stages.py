@@ -67,7 +67,7 @@ def test_vectors_do_not_decay_and_each_part_has_its_own_rate() -> None:
 def test_frozen_parts_run_without_dropout() -> None:
     model = build_tiny().model
     apply_parts(model, stage())
-    set_modes(model, gradient_checkpointing=False)
+    set_modes(model)
     assert model.connector.training
     assert not model.vision.training
     assert not model.language_model.training
