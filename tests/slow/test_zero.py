@@ -13,7 +13,16 @@ from typing import Any
 import pytest
 import torch
 from tests.drawn import drawn_recipe
-from tests.slow.test_sharding import MIXED, PLAIN_LORA, TWO, assert_same_path, assert_same_weights, pieces, train
+from tests.slow.test_sharding import (
+    MIXED,
+    PLAIN_LORA,
+    TWO,
+    assert_same_path,
+    assert_same_weights,
+    logged,
+    pieces,
+    train,
+)
 from tests.slow.test_together import end, start
 from tests.slow.test_together import recipe as recipe_that_fails
 
@@ -124,3 +133,15 @@ def test_a_loss_that_is_not_finite_in_one_process_ends_both_before_the_update(tm
     assert "".join(said).count("isn't finite") == 1, said
     assert not any("Traceback" in text for text in said), said
     assert json.loads((tmp_path / "run" / "failed-stage0-4.json").read_text())["step"] == 4
+
+
+@pytest.mark.parametrize("sharding", ["zero2", "zero3"])
+def test_products_in_bf16_are_those_of_one_process_in_bf16(tmp_path: Path, sharding: str) -> None:
+    lora = {"connector": {"train": "full"}, "language_model": {"train": "lora"}}
+    stage = {"steps": 3, "lr": 3e-4, "parts": lora, "lora": PLAIN_LORA, "batch": {"rows": 4, "accumulate": 2}}
+    made = drawn_recipe(stage, llm="llama", precision="bf16", gradient_checkpointing=True)
+    one = logged(train(tmp_path, "one", made), "loss")
+    two = logged(train(tmp_path, "two", made, TWO, sharding=sharding), "loss")
+    whole = logged(train(tmp_path, "whole", made, precision="fp32"), "loss")
+    assert one != pytest.approx(whole, abs=1e-5)  # bf16 does round something
+    assert two == pytest.approx(one, abs=2e-4)

@@ -122,7 +122,7 @@ def _memory(recipe: Recipe, stage: StageSection, model: VisionLanguageModel, pat
         f"memory of one GPU in GiB, an estimate for {passed.rows} rows of {passed.tokens:,} tokens at a time, by the "
         "number format of frozen weights:"
     )
-    yield f"{'':8}{'weights':>10}{'gradients':>11}{'optimiser':>11}{'activations':>13}{'all':>8}"
+    yield f"{'':8}{'weights':>10}{'gradients':>11}{'optimiser':>11}{'activations':>13}{'copies':>8}{'all':>8}"
     for format in FORMATS:
         yield _row(format, stage_memory(recipe, stage, model, passed, format=format))
 
@@ -158,8 +158,9 @@ def memory_by_part(recipe: Recipe, processes: int) -> list[str]:
             sizes = (part.weights / GIB, part.gradients / GIB, part.optimiser / GIB)
             cells = f"{sizes[0]:>10.2f}{sizes[1]:>11.2f}{sizes[2]:>11.2f}"
             lines.append(f"  {part.name:16}{_count(part.parameters):>10}{_count(part.trained):>10}{cells}")
-        others = f"activations {needs.activations / GIB:.2f}, exchange {needs.exchange / GIB:.2f}"
-        lines.append(f"  {others}, all {needs.total / GIB:.2f}")
+        others = {"activations": needs.activations, "copies in bf16": needs.copies, "exchange": needs.exchange}
+        said = ", ".join(f"{name} {size / GIB:.2f}" for name, size in others.items())
+        lines.append(f"  {said}, all {needs.total / GIB:.2f}")
         if stage.cache_views and not stage.augment:
             view = bytes_of_view(model, patches, passed.bytes, read=stage.cache_read)
             many = 100_000 * stage.cache_views * view / GIB
@@ -171,8 +172,8 @@ def memory_by_part(recipe: Recipe, processes: int) -> list[str]:
 
 
 def _row(format: str, memory: StageMemory) -> str:
-    numbers = (memory.weights, memory.gradients, memory.optimiser, memory.activations, memory.total)
-    cells = "".join(f"{n / GIB:>{width}.2f}" for n, width in zip(numbers, (10, 11, 11, 13, 8), strict=True))
+    numbers = (memory.weights, memory.gradients, memory.optimiser, memory.activations, memory.copies, memory.total)
+    cells = "".join(f"{n / GIB:>{width}.2f}" for n, width in zip(numbers, (10, 11, 11, 13, 8, 8), strict=True))
     return f"{format:8}{cells}"
 
 

@@ -18,6 +18,8 @@ An estimate:
                  doesn't keep. With gradient checkpointing each layer of its parts keeps its input, and the largest
                  is there whole. To that the head's logits, softmax and gradient: up to `train.head_chunk`
                  positions x vocabulary x 12 bytes; of a frozen linear head x 8,192 words (`visiglot.train.loss`).
+    copies       of weights that autocast rounds to bf16: 2 bytes for each number of a linear layer that gradients pass,
+                 unless it is in bf16 or fewer bits by itself
     exchange     DDP: a copy of the gradients, in buckets. FSDP2: what lies outside the layers of encoder and language
                  model, in 32 bits, and two layers, whole (`visiglot.train.sharding`). ZeRO: a bucket of gradients, and
                  in stage 2 another copy of a part's piece, in stage 3 the layers that are whole at one time
@@ -29,19 +31,17 @@ layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import torch
 from torch import nn
 
 from visiglot.config import Recipe, StageSection
 from visiglot.models.config import PARTS
-from visiglot.models.language_model import linear_head
 from visiglot.models.quantize import linear_layers
 from visiglot.models.vlm import VisionLanguageModel
-from visiglot.train.loss import BLOCK
+from visiglot.train.activations import Pass, activations, rounded_copies
 from visiglot.train.objectives import Objective
 from visiglot.train.optimiser import hidden_matrices
 from visiglot.train.precision import frozen_matrices
@@ -57,29 +57,6 @@ FORMAT_OF: Mapping[str | None, Format] = {None: "fp32", "int8": "int8", "llm-int
 
 NF4_BLOCK = 64
 """Weights that share a scale (visiglot.models.quantize.bnb)."""
-LOGIT_BYTES = 12
-"""Of one logit: itself, its softmax and its gradient in float32."""
-
-
-@dataclass(frozen=True, slots=True)
-class Pass:
-    """What goes through the model at one time on one process.
-
-    Args:
-        rows: examples.
-        tokens: of each row, image tokens included; of an encoder-decoder, what its encoder reads.
-        targets: of each row; an encoder-decoder's decoder reads as many.
-        patches, image_tokens: of each picture, of which each row has one; patches of all its views, if it is seen in
-            tiles.
-        bytes: of a number in the computation: 2 in bf16, 4 in float32.
-    """
-
-    rows: int
-    tokens: int
-    targets: int
-    patches: int
-    image_tokens: int
-    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +77,7 @@ class StageMemory:
 
     parts: tuple[PartMemory, ...]
     activations: int
+    copies: int
     exchange: int
 
     @property
@@ -116,7 +94,7 @@ class StageMemory:
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.optimiser + self.activations + self.exchange
+        return self.weights + self.gradients + self.optimiser + self.activations + self.copies + self.exchange
 
 
 def longest_pass(recipe: Recipe, stage: StageSection, model: VisionLanguageModel, patches: int, processes: int) -> Pass:
@@ -166,7 +144,9 @@ def stage_memory(
         named.append((f"objective {stage.objective}", objective))
     parts = tuple(_part(name, module, format, quantised, by_muon, shares) for name, module in named)
     exchange = _exchange(model, passed, parts, sharding) if processes > 1 else 0
-    return StageMemory(parts, _activations(recipe, stage, model, passed), exchange)
+    narrow = [] if format == "fp32" else [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    copies = _copies(recipe, model, passed, narrow, processes, sharding)
+    return StageMemory(parts, activations(recipe, model, passed), copies, exchange)
 
 
 def trained_memory(
@@ -182,12 +162,26 @@ def trained_memory(
     )
     parts = zip(whole.parts, fewer.parts, strict=True)
     kept = tuple(less if less.name == "language_model" else full for full, less in parts)
+    narrow = {p for p in model.language_model.parameters() if format != "fp32" and not p.requires_grad}
     if recipe.train.frozen == "bf16":
         matrices = frozen_matrices(recipe, model)
         if format != "fp32":
             matrices -= set(model.language_model.parameters())
         kept = tuple(replace(part, weights=part.weights - 2 * _numbers(model, part.name, matrices)) for part in kept)
-    return replace(whole, parts=kept)
+        narrow |= matrices
+    copies = _copies(recipe, model, passed, narrow, processes, recipe.train.sharding)
+    return replace(whole, parts=kept, copies=copies)
+
+
+def _copies(
+    recipe: Recipe,
+    model: VisionLanguageModel,
+    passed: Pass,
+    narrow: Collection[nn.Parameter],
+    processes: int,
+    sharding: Sharding,
+) -> int:
+    return rounded_copies(recipe, model, passed, narrow=set(narrow), cut=processes > 1 and sharding == "fsdp2")
 
 
 def _numbers(model: VisionLanguageModel, part: str, matrices: set[nn.Parameter]) -> int:
@@ -271,83 +265,6 @@ def _rounded(weight: nn.Parameter, format: Format) -> int:
 
 
 # --- what comes and goes ---------------------------------------------------------------------------------------------
-
-
-def _activations(recipe: Recipe, stage: StageSection, model: VisionLanguageModel, passed: Pass) -> int:
-    train = {name: any(p.requires_grad for p in getattr(model, name).parameters()) for name in PARTS}
-    kept = 0
-    if train["vision"]:
-        measured = _checkpointed if "vision" in recipe.train.checkpointed else _kept
-        kept += measured(model.vision, passed.rows * passed.patches, passed.bytes)
-    if train["vision"] or train["connector"]:
-        kept += _connector(model, passed, again="connector" in recipe.train.checkpointed)
-    llm = model.language_model
-    encoder_decoder = model.layout == "seq2seq"
-    sides = [llm.get_encoder(), llm.get_decoder()] if encoder_decoder else [llm]
-    lengths = [passed.tokens, passed.targets] if encoder_decoder else [passed.tokens]
-    for side, length in zip(sides, lengths, strict=True):
-        each = passed.rows * length
-        kept += (
-            _checkpointed(side, each, passed.bytes)
-            if "language_model" in recipe.train.checkpointed
-            else _kept(side, each, passed.bytes, llm.get_output_embeddings())
-        )
-    positions = min(passed.rows * passed.targets, recipe.train.head_chunk)
-    words = int(model.config.get_text_config().vocab_size)
-    head = linear_head(llm, torch.empty(0))
-    if head is not None and not any(parameter.requires_grad for parameter in head[0].parameters()):
-        words = min(words, BLOCK)
-    return kept + positions * words * LOGIT_BYTES
-
-
-def _connector(model: VisionLanguageModel, passed: Pass, *, again: bool) -> int:
-    """What is as wide as the encoder reads patches, of all views, and so do the layers of a perceptron that it begins;
-    all others read image tokens. What is bypassed keeps nothing, nor does what no gradient passes: `connector.reading`,
-    while it and the encoder are frozen. Of layers that are computed `again` only the largest counts whole."""
-    connector = model.connector
-    silent = connector.can_bypass if connector.bypassed else ()
-    read = (p for name, p in connector.named_parameters() if name.partition(".")[0] in connector.reading)
-    if not any(parameter.requires_grad for parameter in (*read, *model.vision.parameters())):
-        silent += connector.reading
-    silent = tuple(f"{name}." for name in silent)
-    first = {
-        id(layer): next(_linears(block))
-        for block in connector.modules()
-        if isinstance(block, nn.Sequential)
-        for layer in _linears(block)
-    }
-    layers = list(layers_of(connector)) if again else []
-    of_layer = {id(linear): number for number, layer in enumerate(layers) for linear in _linears(layer)}
-    kept, whole = 0, [0] * len(layers)
-    for name, linear in connector.named_modules():
-        if not isinstance(linear, nn.Linear) or name.startswith(silent):
-            continue
-        begins = first.get(id(linear), linear)
-        seen = passed.patches if begins.in_features == connector.vision_width else passed.image_tokens
-        size = passed.rows * seen * (linear.in_features + linear.out_features) * passed.bytes
-        if id(linear) in of_layer:
-            whole[of_layer[id(linear)]] += size
-        else:
-            kept += size
-    inputs = (next(_linears(layer)).in_features for layer, size in zip(layers, whole, strict=True) if size)
-    return kept + passed.rows * passed.image_tokens * passed.bytes * sum(inputs) + max(whole, default=0)
-
-
-def _kept(module: nn.Module, tokens: int, size: int, head: nn.Module | None = None) -> int:
-    return tokens * size * sum(one.in_features + one.out_features for one in _linears(module) if one is not head)
-
-
-def _checkpointed(module: nn.Module, tokens: int, size: int) -> int:
-    inputs, largest = 0, 0
-    for layer in layers_of(module):
-        first = next(_linears(layer), None)
-        inputs += 0 if first is None else tokens * size * first.in_features
-        largest = max(largest, _kept(layer, tokens, size))
-    return inputs + largest
-
-
-def _linears(module: nn.Module) -> Iterator[nn.Linear]:
-    yield from (one for one in module.modules() if isinstance(one, nn.Linear))
 
 
 def _exchange(model: VisionLanguageModel, passed: Pass, parts: Sequence[PartMemory], sharding: Sharding) -> int:

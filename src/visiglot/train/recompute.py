@@ -10,13 +10,17 @@ Either way a step is the same to the bit.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from visiglot.config import Recipe
 from visiglot.errors import ConfigError
@@ -42,6 +46,12 @@ def recompute(recipe: Recipe, model: VisionLanguageModel) -> None:
                 hint=f"Leave {part} out of the list.",
             )
         able.activation_checkpointing_enable({"use_reentrant": False, "context_fn": _both_passes})
+    for part in PARTS:
+        module = getattr(model, part)
+        for layer in (inner for inner in module.modules() if isinstance(inner, GradientCheckpointingLayer)):
+            vars(layer).pop("forward", None)  # of an earlier stage
+            if part in again and not module.training:  # transformers computes again in training mode alone
+                vars(layer)["forward"] = partial(_again, layer.forward)
     if "weights" in again:
         for part in (name for name in PARTS if name not in again):  # a layer's own are let go of with it
             for module in getattr(model, part).modules():
@@ -50,6 +60,13 @@ def recompute(recipe: Recipe, model: VisionLanguageModel) -> None:
 
 
 # --- layers ----------------------------------------------------------------------------------------------------------
+
+
+def _again(forward: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """What a layer of a frozen part gives: a gradient passes it on its way to what trains."""
+    if not torch.is_grad_enabled():
+        return forward(*arguments, **named)
+    return checkpoint(forward, *arguments, use_reentrant=False, context_fn=_both_passes, **named)
 
 
 def _both_passes() -> tuple[contextlib.AbstractContextManager[None], contextlib.AbstractContextManager[None]]:

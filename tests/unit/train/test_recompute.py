@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.drawn import drawn_recipe
 from tests.one_step import one_step
-from tests.tiny import build_tiny, tiny_section
+from tests.tiny import LLM, build_tiny, tiny_section
 from torch import nn
 
 from visiglot.config import Recipe, TrainSection
@@ -16,21 +16,23 @@ from visiglot.errors import ConfigError
 from visiglot.models.parts import apply_parts
 from visiglot.train.memory import Pass, stage_memory
 from visiglot.train.recompute import RoundedAgain, recompute
+from visiglot.train.sharding import layers_of
+from visiglot.train.stages import set_modes
 
 PARTS = ("vision", "connector", "language_model")
 EVERYTHING = {name: {"train": "full"} for name in PARTS}
 
 
-def recipe(parts: dict[str, Any], connector: str = "qformer", **train: Any) -> Recipe:
+def recipe(parts: dict[str, Any], connector: str = "qformer", llm: str = "t5", **train: Any) -> Recipe:
     made = drawn_recipe({"parts": parts}, **{"precision": "bf16", **train})
-    section = tiny_section(connector=connector).model_dump(mode="json", by_alias=True, exclude_none=True)
+    section = tiny_section(llm=llm, connector=connector).model_dump(mode="json", by_alias=True, exclude_none=True)
     if connector == "qformer":
         section["connector"]["options"]["dropout"] = 0.1
     values = made.model_dump(mode="json", by_alias=True, exclude_none=True) | {"model": section}
     return Recipe.model_validate(values)
 
 
-def kept(made: Recipe) -> tuple[Any, int]:
+def kept(made: Recipe, **parts: str) -> tuple[Any, int]:
     """A step, and the bytes that were kept for its backward pass beside weights, each storage once."""
     storages: dict[int, Any] = {}
 
@@ -39,7 +41,7 @@ def kept(made: Recipe) -> tuple[Any, int]:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        made_step = one_step(made)
+        made_step = one_step(made, **parts)
     weights = {one.untyped_storage().data_ptr() for one in made_step.model.parameters()}
     return made_step, sum(one.untyped_storage().nbytes() for key, one in storages.items() if key not in weights)
 
@@ -55,6 +57,25 @@ def test_a_part_s_layers_computed_again_give_the_same_step_and_keep_less(part: s
     for name, gradient in plain.gradients.items():
         assert torch.equal(again.gradients[name], gradient), name
     assert after < before or (part == "weights" and precision == "fp32")
+
+
+@pytest.mark.parametrize("llm", sorted(LLM))
+def test_a_frozen_language_model_s_layers_are_computed_again_too(llm: str) -> None:
+    """A connector's stage, in which dropout is off there and a gradient passes all the same."""
+    plain, again = (
+        recipe({"connector": {"train": "full"}}, llm=llm, gradient_checkpointing=one) for one in (False, True)
+    )
+    (one, before), (other, after) = (kept(made, llm=llm) for made in (plain, again))
+    assert torch.equal(one.losses, other.losses)
+    for name, gradient in one.gradients.items():
+        assert torch.equal(other.gradients[name], gradient), name
+    assert after < before
+    layers = list(layers_of(other.model.language_model))
+    assert layers
+    apply_parts(other.model, recipe(EVERYTHING, llm=llm).stages[0])
+    set_modes(other.model)
+    recompute(again, other.model)  # a later stage trains it: transformers does it then
+    assert not any("forward" in vars(layer) for layer in layers)
 
 
 def test_weights_that_train_are_rounded_again_and_others_are_as_they_were() -> None:
