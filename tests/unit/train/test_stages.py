@@ -79,6 +79,29 @@ def test_rows_are_split_in_order_over_passes_and_processes() -> None:
     assert sorted(map(len, parts)) == [2, 2, 3, 3]
 
 
+def test_a_training_step_makes_transformers_gelu_in_one_operation() -> None:
+    stock, model = (build_tiny(llm="mt5").model.eval() for _ in range(2))
+    set_modes(model)
+    model.eval()
+    words = torch.arange(12).view(2, 6)
+    costs = [one.language_model(input_ids=words, labels=words).loss for one in (stock, model)]
+    assert costs[1].item() == pytest.approx(costs[0].item(), abs=1e-6)
+    gradients = [
+        torch.autograd.grad(cost, list(one.language_model.encoder.parameters()))
+        for cost, one in zip(costs, (stock, model), strict=True)
+    ]
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+    saved = []
+    for one in (stock, model):
+        (act, *_) = [module for name, module in one.named_modules() if name.endswith("DenseReluDense.act")]
+        kept: list[torch.Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda tensor, kept=kept: kept.append(tensor), lambda _: None):
+            act(torch.randn(3, requires_grad=True))
+        saved.append(len(kept))
+    assert saved == [4, 1]
+
+
 def test_a_short_step_leaves_passes_out() -> None:
     assert [len(places) for places in split_rows(3, accumulate=8, processes=1)] == [1, 1, 1]
     with pytest.raises(TrainingError, match="3 rows for 2 forward passes on each of 2"):
