@@ -61,13 +61,13 @@ class ConfigError(VisiglotError):
 
 
 class UnknownNameError(VisiglotError):
-    """A name was looked up in a table that doesn't hold it."""
+    """A name was looked up in a table that doesn't hold it. `nearest` look like it, or begin with it."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, hint: str | None = None) -> None:
         self.kind = kind
         self.name = name
         self.known = sorted(known)
-        self.nearest = nearest(name, self.known)
+        self.nearest = nearest(name, self.known) or [one for one in self.known if name and one.startswith(name)][:3]
         if hint is None:
             if self.nearest:
                 hint = f"Did you mean {' or '.join(repr(n) for n in self.nearest)}?"

@@ -52,6 +52,11 @@ def test_an_unknown_name_asks_for_the_near_one() -> None:
     assert UnknownNameError("thing", "alhpa", ["beta", "alpha"]).hint == "Did you mean 'alpha'?"
 
 
+def test_an_unknown_name_that_others_begin_with_asks_for_them() -> None:
+    known = ["coco-captions", "coco-karpathy", "xgqa"]
+    assert UnknownNameError("source", "coco", known).hint == "Did you mean 'coco-captions' or 'coco-karpathy'?"
+
+
 def test_a_missing_extra_says_the_pip_line() -> None:
     assert MissingExtraError("pyarrow", "train").hint == "pip install 'visiglot[train]'"
 

@@ -229,3 +229,10 @@ def test_answers_under_one_label_share_it_and_the_question_and_what_was_expected
     assert html.count('<dd class="asked"><small lang="ar" dir="auto">ما هذا؟</small></dd>') == 1
     assert html.count('<small lang="ar" dir="auto">شمس</small>') == 1
     assert html.index("كلب") < html.index(">شمس<")
+
+
+def test_a_note_on_a_bar_stands_apart_from_the_native_name() -> None:
+    page = Page("t")
+    page.bars([Bar("Swahili", (Measure(0.5, 0.4, 0.6, ""),), language="swh_Latn", note="never pictured")], caption="c")
+    assert re.search(r"Kiswahili</\w+> <small[^>]*>\(never pictured\)</small>", page.html())
+    assert "Swahili (never pictured)" in page.markdown()

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from visiglot.cli.console import progress_bar, quiet_libraries, say
+from visiglot.cli.console import counted, progress_bar, quiet_libraries, say
 from visiglot.cli.errors import SOME_FAILED, USER_ERROR
 from visiglot.cli.lines import STDIN, Lines, stdin_lines
-from visiglot.cli.models import card_languages, tell_loaded
+from visiglot.cli.models import card_languages, knows_built_in_prompts_alone, tell_loaded
 from visiglot.cli.pictures import find_pictures, refuse_foreign_page
 from visiglot.cli.prompts import content
 from visiglot.cli.questions import Group, Questioner, Task, check_languages, languages_of
@@ -122,7 +122,9 @@ def answer_pictures(images: Sequence[str], task: Task, loading: Loading, output:
     if file is not None:
         if lines is not None and kept:
             say(f"{kept:,} of {rows:,} rows were there already")
-        say(f"{file.finish():,} rows in {file.path}")
+        others, own = file.finish()
+        of_others = f", {others:,} of them about other things" if others else ""
+        say(f"{counted(others + own, 'row')} in {file.path}{of_others}")
     if sheet is not None:
         sheet.write()
     if failures.rows:
@@ -211,6 +213,7 @@ def _load(loading: Loading, task: Task, *, hashed: bool) -> tuple[Answering, Que
         fingerprint=fingerprint,
     )
     _notice_unknown(questioner.codes or (), card)
+    _notice_foreign_prompt(task, loading.model)
     return Answering(model, processor, max_batch_tokens=loading.batch_tokens or MAX_BATCH_TOKENS), questioner
 
 
@@ -226,6 +229,18 @@ def _notice_unknown(codes: Sequence[str], card: Sequence[str]) -> None:
         names = ", ".join(f"{code} ({language(code).name})" for code in unknown[:LANGUAGES_SHOWN])
         more = f" and {len(unknown) - LANGUAGES_SHOWN} more" if len(unknown) > LANGUAGES_SHOWN else ""
         say(f"notice  not on the model's card, so expect little: {names}{more}")
+
+
+def _notice_foreign_prompt(task: Task, model: str) -> None:
+    """Of a model that knows no prompts but the built-in ones, unless it is asked one of them."""
+    from visiglot.data.nano.prompts import caption_prompt, is_built_in
+
+    own = (task.prompt is None and task.caption) or (task.prompt is not None and is_built_in(task.prompt))
+    if not own and knows_built_in_prompts_alone(model):
+        say(
+            f"notice  {model} was trained on the prompts of the built-in data alone, such as {caption_prompt()!r}; "
+            "expect nonsense where it is asked anything else"
+        )
 
 
 def _bursts(lines: Lines, questioner: Questioner, *, unique: bool) -> Iterator[Iterable[Group]]:

@@ -25,6 +25,9 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 QUANTIZED: Mapping[str, float] = {"int8": 1.0, "nf4": 0.5625}
 """Bytes of a weight of the LLM's linear layers; nf4 has a scale of 4 bytes for each 64 weights."""
 
+LACKS = "lacks bitsandbytes: pip install 'visiglot[quantize]'"
+"""Said of nf4 where it can't be run."""
+
 BATCH_TOKENS = (16384, 8192, 4096, 2048, 1024)
 """Values of --max-batch-tokens that are proposed."""
 
@@ -38,16 +41,19 @@ class Machine:
         free: bytes of memory that are free there.
         threads: of PyTorch.
         fast_bf16: whether bf16 is multiplied in hardware.
+        nf4: whether the package is installed that nf4 runs on.
     """
 
     device: str
     free: int
     threads: int
     fast_bf16: bool
+    nf4: bool = True
 
     def formats(self) -> list[str]:
         """Number formats, those first that are exact and fast here; of a model that fits in none, none is of use."""
-        return ["bf16", "int8", "nf4"] if self.fast_bf16 else ["fp32", "int8", "bf16", "nf4"]
+        first = ["bf16", "int8"] if self.fast_bf16 else ["fp32", "int8", "bf16"]
+        return [*first, "nf4"] if self.nf4 else first
 
 
 @dataclass(frozen=True)
@@ -85,13 +91,21 @@ class Needs:
 
 def this_machine() -> Machine:
     """The machine as it is now. Imports torch."""
+    from importlib.util import find_spec
+
     import torch
 
     from visiglot.train.precision import has_fast_bf16
 
     on_gpu = torch.cuda.is_available()
     free = torch.cuda.mem_get_info()[0] if on_gpu else free_memory()
-    return Machine("cuda" if on_gpu else "cpu", free, torch.get_num_threads(), has_fast_bf16(on_gpu))
+    return Machine(
+        "cuda" if on_gpu else "cpu",
+        free,
+        torch.get_num_threads(),
+        has_fast_bf16(on_gpu),
+        find_spec("bitsandbytes") is not None,
+    )
 
 
 def free_memory() -> int:
@@ -144,7 +158,8 @@ def serving_facts(machine: Machine, name: str | None) -> Iterator[tuple[str, str
         room = max(machine.free - RESERVE, 0)
         for format_, each in (("fp32", 4), ("bf16", 2)):
             yield format_, f"models of up to {room / each / 1e9:.1f} billion parameters"
-        yield "int8, nf4", "as bf16 while they are loaded; then about half of it, and a third"
+        without = "" if machine.nf4 else f"; nf4 {LACKS}"
+        yield "int8, nf4", f"as bf16 while they are loaded; then about half of it, and a third{without}"
         yield "command", "visiglot serve nano"
         yield "a model", "`visiglot doctor MODEL` says what it takes, and the command for it"
         return
@@ -153,6 +168,8 @@ def serving_facts(machine: Machine, name: str | None) -> Iterator[tuple[str, str
     for format_ in FORMATS:
         tokens = needs.tokens(format_, machine.free)
         fits = "doesn't fit" if tokens is None else f"fits, with {tokens:,} tokens of prompts and answers at a time"
+        if format_ == "nf4" and tokens is not None and not machine.nf4:
+            fits += f"; {LACKS}"
         most = needs.most(format_)
         loading = f" ({most / GIB:.2f} while it is loaded)" if most > needs.weights(format_) else ""
         yield format_, f"{needs.weights(format_) / GIB:.2f} GiB of weights{loading}: {fits}"

@@ -14,7 +14,7 @@ import typer
 Facts = Iterator[tuple[str, str]]
 
 _PACKAGES = ("torch", "transformers", "tokenizers", "peft", "safetensors", "pillow")
-_SHOWN_EXTRAS = ("train", "eval", "words", "translate", "serve", "ray")
+_SHOWN_EXTRAS = ("train", "eval", "words", "translate", "serve", "quantize", "ray", "deepspeed", "tensorboard")
 
 
 def doctor(
@@ -68,19 +68,28 @@ def _serving(model: str | None) -> Facts:
 
     if model is not None:
         quiet_libraries()
+    _, missing = _packages_of("serve")
+    if missing:
+        yield "packages", f"lacks {', '.join(missing)}, so first: pip install 'visiglot[serve]'"
     yield from serving_facts(this_machine(), model)
 
 
 def _extras() -> Facts:
-    """Each extra with the packages that it lacks; from the package's own metadata."""
+    """Each extra with the packages that it lacks."""
+    for extra in _SHOWN_EXTRAS:
+        have, missing = _packages_of(extra)
+        yield extra, f"lacks {', '.join(missing)}: pip install 'visiglot[{extra}]'" if missing else ", ".join(have)
+
+
+def _packages_of(extra: str) -> tuple[list[str], list[str]]:
+    """The packages of an extra that are here, with versions, and those that aren't; from the package's own metadata."""
     from importlib.metadata import requires
 
     wanted = [requirement.partition(";") for requirement in requires("visiglot") or ()]
-    for extra in _SHOWN_EXTRAS:
-        names = [_name(text) for text, _, marker in wanted if extra in marker.replace("'", '"').split('"')]
-        missing = [name for name in names if _version(name) is None]
-        have = ", ".join(f"{name} {_version(name)}" for name in names if name not in missing)
-        yield extra, f"lacks {', '.join(missing)}: pip install 'visiglot[{extra}]'" if missing else have
+    names = [_name(text) for text, _, marker in wanted if extra in marker.replace("'", '"').split('"')]
+    found = {name: _version(name) for name in names}
+    have = [f"{name} {version}" for name, version in found.items() if version is not None]
+    return have, [name for name, version in found.items() if version is None]
 
 
 def _files() -> Facts:

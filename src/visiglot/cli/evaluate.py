@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,6 +14,7 @@ import typer
 
 from visiglot.cli.asked import Asked, EndpointOptions, look_up
 from visiglot.cli.console import progress_bar, quiet_libraries, say
+from visiglot.cli.evaluate_task import Answers, Task, rehearse
 from visiglot.cli.options import (
     GENERATION,
     OUTPUT,
@@ -40,13 +41,6 @@ DEFAULT_BENCHMARK = "nano"
 
 
 ENDPOINTS = "Endpoint"
-
-
-class Answers(StrEnum):
-    """How an answer comes to be."""
-
-    generate = "generate"
-    likelihood = "likelihood"
 
 
 class Only(StrEnum):
@@ -221,7 +215,7 @@ def evaluate(
         if only is not Only.generate:
             _check_metrics(chosen)
         if dry_run:
-            _rehearse(asked, task)
+            rehearse(asked, task)
             return
         options = EndpointOptions(key_variable, concurrent, requests_per_minute)
         if not _generate(asked, task, options, resume=resume, device=device, dtype=dtype):
@@ -236,31 +230,11 @@ def evaluate(
 # --- generate --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is asked."""
-
-    benchmarks: Sequence[Benchmark]
-    languages: str
-    folder: Path
-    data: Path | None
-    split: str | None
-    prompts: str | None
-    answers: Answers
-    limit: int | None
-    modality_gap: bool
-
-    def codes(self, asked: Asked, benchmark: Benchmark) -> tuple[str, ...]:
-        """FLORES-200 codes; `all` of a model that doesn't say what it knows are those that the benchmark has."""
-        from visiglot.languages import resolve
-
-        return resolve(self.languages, all_codes=asked.languages or benchmark.open(self.data).languages)
-
-
 def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: bool, device: str, dtype: str) -> bool:
     """Ask the model. Whether this is the process that goes on: of several only the main one."""
     from visiglot.evaluate.answers import ModelAnswerer
     from visiglot.evaluate.generate import collect_predictions
+    from visiglot.evaluate.provenance import read_run
     from visiglot.evaluate.sharing import device_of, join_processes
 
     quiet_libraries()
@@ -298,6 +272,8 @@ def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: boo
         say(f"{benchmark.name}: {done.made:,} answers made, {done.kept:,} kept, {done.failed:,} failed")
         if done.dropped:
             say(f"  {done.dropped:,} older answers were made by another model or with other settings: dropped")
+        if done.earlier:
+            say(f"  {done.earlier:,} more answers, which only earlier commands asked for, are scored with them")
         if done.lacking:
             say(f"  has no examples in {', '.join(done.lacking)}")
         if isinstance(answerer, ModelAnswerer):
@@ -305,6 +281,11 @@ def _generate(asked: Asked, task: Task, options: EndpointOptions, *, resume: boo
             answerer.record_routing(benchmark, codes, task.folder, **where)
             if task.modality_gap:
                 answerer.record_modality_gap(benchmark, codes, task.folder, **where)
+    run = read_run(task.folder) if share.main else None
+    asked_now = {benchmark.name for benchmark in task.benchmarks}
+    others = [name for name in (run.benchmarks if run is not None else ()) if name.rpartition(".")[0] not in asked_now]
+    if others:
+        say(f"from earlier commands, scored too: {', '.join(others)}")
     return share.main
 
 
@@ -322,34 +303,6 @@ def _check_metrics(benchmarks: Sequence[Benchmark]) -> None:
 
     for name in dict.fromkeys(name for one in benchmarks for names in one.metrics.values() for name in names):
         METRICS.get(name).tokenisation()
-
-
-def _rehearse(asked: Asked, task: Task) -> None:
-    """Say which files would come to be, with how many rows; the model isn't loaded."""
-    from visiglot.evaluate.generate import name_of
-    from visiglot.evaluate.predictions import prediction_path
-
-    if not asked.languages:
-        typer.echo(f"{asked.name} doesn't say which languages it knows: `all` are the benchmark's")
-    for benchmark in (one.opened(task.data) for one in task.benchmarks):
-        data = benchmark.open(task.data)
-        codes = task.codes(asked, benchmark)
-        split, prompt_set = benchmark.choose("split", task.split), benchmark.choose("prompt set", task.prompts)
-        total = 0
-        for code in codes:
-            if code not in data.languages:
-                typer.echo(f"{benchmark.name} has no examples in {code}")
-                continue
-            count = sum(1 for _ in data.examples(code, split=split, prompt_set=prompt_set, limit=task.limit))
-            total += count
-            path = prediction_path(task.folder, benchmark.name, name_of(prompt_set, task.answers.value), code)
-            typer.echo(f"{path}: {count:,} rows")
-        if not total:
-            raise EvaluationError(
-                f"benchmark {benchmark.name}, split {split}: no examples in {', '.join(codes)}",
-                hint=f"It has {', '.join(data.languages) or 'none'}.",
-            )
-        typer.echo(f"{benchmark.name}: {total:,} answers would be generated with {asked.name}")
 
 
 # --- what the recipe says --------------------------------------------------------------------------------------------

@@ -87,6 +87,22 @@ def trained_languages(name: str) -> TrainedLanguages:
         return TrainedLanguages(known)
 
 
+def knows_built_in_prompts_alone(name: str) -> bool:
+    """Whether a model was trained on the prompts of the built-in data and on no others, by its recipe and by those of
+    the models that its language model came from; False where one of them isn't known."""
+    try:
+        recipe = recipe_of(name)
+    except VisiglotError:
+        return False
+    if recipe is None:
+        return False
+    sources = [source for stage in recipe.stages for source in (stage.data or recipe.data).sources]
+    earlier = recipe.model.language_model.from_
+    return all(source.type == "nano" for source in sources) and (
+        earlier is None or knows_built_in_prompts_alone(earlier)
+    )
+
+
 def _pictured(recipe: Recipe) -> set[str]:
     """The languages in which a recipe, or one that its parts come from, trains on pictures. Parts that never were
     part of a model of ours (an encoder, a language model from the hub) have none of interest."""

@@ -212,7 +212,8 @@ def _scores(folder: Path, weights: str | None) -> tuple[tuple[tuple[str, ...], .
             hint="Evaluate this very model, in the number format that it is saved in: `visiglot evaluate MODEL`.",
         )
     rows = tuple(_score_rows(evaluation))
-    told = f"`{shlex.join(run.command)}`, on the model before it was exported. In parentheses: 95% bootstrap intervals."
+    made = ", then ".join(f"`{shlex.join(command)}`" for command in run.commands)
+    told = f"{made}, on the model before it was exported. In parentheses: 95% bootstrap intervals."
     return (("benchmark", "metric", "languages", "answers", "value"), *rows), told
 
 

@@ -67,17 +67,18 @@ def check(
     """
     from visiglot.cli.console import quiet_libraries
     from visiglot.cli.recipe_check import obstacles_of, problems_of, targets_of
+    from visiglot.cli.recipe_names import load_checked
     from visiglot.cli.recipe_summary import summary_of
-    from visiglot.config import load_recipe, recipe_names
+    from visiglot.config import recipe_names
     from visiglot.errors import VisiglotError
 
     quiet_libraries()
     bad = 0
     for each in [name] if name is not None else recipe_names():
         try:
-            recipe = load_recipe(each, overrides or [])
+            recipe = load_checked(each, overrides or [])
         except VisiglotError as error:
-            typer.echo(f"{each}: {error}", err=True)
+            typer.echo(str(error) if each in error.message else f"{each}: {error}", err=True)
             bad += 1
             continue
         problems = problems_of(recipe)

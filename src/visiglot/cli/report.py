@@ -34,6 +34,12 @@ def report(
         raise EvaluationError(
             f"{len(folders)} evaluation folders, and no place for their common report", hint="Name one with --out."
         )
+    for folder in folders:
+        if not folder.is_dir():
+            raise EvaluationError(
+                f"there is no folder {folder}",
+                hint="A report is of evaluation folders: `visiglot evaluate MODEL --out FOLDER` makes one.",
+            )
     settings = ScoreSettings(lid_model)
     for path in build_report(folders, out or folders[0], title=title, see=_pages(see or []), settings=settings):
         typer.echo(str(path))

@@ -89,11 +89,12 @@ class RowFile:
         self._rows.update((row.id, row) for row in rows)
         append_rows(new, self.path)
 
-    def finish(self) -> int:
-        """Put the file in order: rows about other things, then those of this run as they came. The number of these."""
+    def finish(self) -> tuple[int, int]:
+        """Put the file in order: rows about other things, then those of this run as they came. The numbers of both."""
         rows = list(self._rows.values())
-        write_rows([*self._others(rows), *rows], self.path)
-        return len(rows)
+        others = list(self._others(rows))
+        write_rows([*others, *rows], self.path)
+        return len(others), len(rows)
 
     def _others(self, asked: Sequence[AnswerRow]) -> Iterator[AnswerRow]:
         """Rows of before that `asked` don't replace: by their id, or by an answer of another model or setting to the

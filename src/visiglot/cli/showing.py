@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from visiglot.cli.console import isolated, say, stdout
+from visiglot.cli.console import counted, isolated, say, stdout
 from visiglot.cli.errors import paragraph
 from visiglot.cli.pictures import card_image
 from visiglot.cli.rows import AnswerRow
@@ -71,15 +72,19 @@ class Sheet:
 
         page = Page(f"What {self._model} says", "" if self._prompt is None else f"Prompt: {self._prompt}")
         page.cards(
-            [
-                Card(self._pictures[image], image, tuple(map(self._text, rows)), caption=image)
-                for image, rows in self._rows.items()
-            ]
+            [Card(self._pictures[image], image, self._texts(rows), caption=image) for image, rows in self._rows.items()]
         )
         write_page(page, self._path)
         say(f"page: {self._path}")
 
-    def _text(self, row: AnswerRow) -> Text:
+    def _texts(self, rows: Sequence[AnswerRow]) -> tuple[Text, ...]:
+        """One for each row; an error that several rows have stands once, with their number."""
+        errors = Counter(row.error for row in rows)
+        first = {row.error: row for row in reversed(rows)}
+        return tuple(self._text(row, errors[row.error]) for row in rows if row.error is None or row is first[row.error])
+
+    def _text(self, row: AnswerRow, same: int) -> Text:
+        """`same`: how many rows about these pictures have the row's error."""
         from visiglot.sheet import Text
 
         asked = row.prompt if self._prompt is None else ""
@@ -87,7 +92,8 @@ class Sheet:
             return Text(row.language or ENGLISH, row.text, note=asked)
         # an English sentence where an answer in that language would stand
         name = "" if row.language is None else language(row.language).name
-        return Text(ENGLISH, str(row.error), note=": ".join(filter(None, (name, asked))), status="error")
+        note = ": ".join(filter(None, (name, asked))) if same == 1 else counted(same, "answer")
+        return Text(ENGLISH, str(row.error), note=note, status="error")
 
 
 class Failures:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from visiglot.cli.console import quiet_libraries, say
-from visiglot.cli.options import MACHINE, OUTPUT, Device, DryRun, Resume, Seed
+from visiglot.cli.options import MACHINE, OUTPUT, Device, DryRun, Seed
 from visiglot.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -54,7 +54,14 @@ def train(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
-    resume: Resume = True,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume",
+            help="Go on with the run that is there. With --no-resume one that is there is an error.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = True,
     fresh: Annotated[
         bool,
         typer.Option(
@@ -110,6 +117,8 @@ def train(
         changes.append(f"train.on_bad={on_bad.value}")
     resolved = load_recipe(recipe, changes)
     folder = out or cache_dir() / "runs" / resolved.name
+    if not only_features:
+        refuse_foreign_run(folder)
     if dry_run:
         _rehearse(resolved, folder, device)
         return
@@ -123,7 +132,6 @@ def train(
     from visiglot.data.progress import telling
     from visiglot.train.loop import fit
 
-    refuse_foreign_run(folder)
     with telling(say):
         for _ in open_sources(resolved):
             pass  # a language that a later stage's data lack is said now, and not when that stage begins
@@ -192,8 +200,11 @@ def refuse_foreign_run(folder: Path) -> None:
     """Let a run write over what a run wrote, and over nothing that only has the same names.
 
     Raises:
-        DataError: the folder has such files, but no run was ever trained in it.
+        DataError: the folder has such files, but no run was ever trained in it; or it, or one above it, is a file.
     """
+    nearest = next((path for path in (folder, *folder.parents) if path.exists()), None)
+    if nearest is not None and not nearest.is_dir():
+        raise DataError(f"{nearest} is a file, so there can be no run in {folder}", hint="Name a folder as --out.")
     there = [name for name in ("checkpoints", *RUN_FILES) if (folder / name).exists()]
     if there and not (folder / RUN_LOCK).is_file():
         raise DataError(

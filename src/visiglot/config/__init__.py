@@ -26,6 +26,7 @@ from visiglot.config.recipes import (
     parse_recipe,
     read_recipe_text,
     recipe_names,
+    recipe_values,
     recipes_folder,
 )
 from visiglot.config.schema import (
@@ -73,5 +74,6 @@ __all__ = [
     "parse_recipe",
     "read_recipe_text",
     "recipe_names",
+    "recipe_values",
     "recipes_folder",
 ]

@@ -79,5 +79,5 @@ class DataSection(Section):
         try:
             resolve(value)
         except UnknownNameError as error:
-            raise ValueError(str(error).replace("\n", " ")) from error
+            raise ValueError(f"{error.message}. {error.hint}") from error
         return value

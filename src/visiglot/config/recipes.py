@@ -63,11 +63,21 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         ConfigError: with every problem found.
         UnknownNameError: no such recipe.
     """
-    values = _mapping(read_recipe_text(name), f"recipe {name}")
+    return parse_recipe(recipe_values(name, overrides), where=f"recipe {name}")
+
+
+def recipe_values(name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The values of a recipe with dotted overrides applied, before they are checked.
+
+    Raises:
+        ConfigError: the file or an override can't be read.
+        UnknownNameError: no such recipe.
+    """
+    values = _mapping(read_recipe_text(name), name, where=f"recipe {name}")
     problems = [problem for override in overrides if (problem := _apply(values, override))]
     if problems:
         raise ConfigError(f"recipe {name}", problems, hint="Overrides look like stages.1.lr=2e-4")
-    return parse_recipe(values, where=f"recipe {name}")
+    return values
 
 
 def parse_recipe(values: Mapping[str, Any], *, where: str) -> Recipe:
@@ -88,19 +98,20 @@ def load_model_section(path: str) -> ModelSection:
     Raises:
         ConfigError: the file can't be read, or with every problem found.
     """
-    values = _mapping(read_recipe_text(path), path)
+    values = _mapping(read_recipe_text(path), path, where=path)
     try:
         return ModelSection.model_validate(values)
     except ValidationError as error:
         raise ConfigError(path, _problems(error, ModelSection)) from None
 
 
-def _mapping(text: str, where: str) -> dict[str, Any]:
-    """What a YAML text says. Raises ConfigError: it is no YAML, or no mapping."""
+def _mapping(text: str, name: str, *, where: str) -> dict[str, Any]:
+    """What the YAML of a file says. Raises ConfigError: it is no YAML, or no mapping."""
     try:
         values = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(where, [f"is not YAML: {error}"]) from error
+        said = str(error).replace("<unicode string>", name)  # what PyYAML calls a text
+        raise ConfigError(where, [f"is not YAML: {said}"]) from error
     if not isinstance(values, dict):
         raise ConfigError(where, [f"must be a mapping, found {type(values).__name__}"])
     return values
@@ -140,7 +151,7 @@ def _apply(values: dict[str, Any], override: str) -> str | None:
         last = depth == len(keys) - 1
         if isinstance(where, list):
             if not key.isdecimal() or int(key) >= len(where):
-                return f"override {override!r}: {key!r} is no index of a list of {len(where)}"
+                return f"override {override!r}: {key!r} is no index of a list of {len(where)}{_indices(len(where))}"
             position: Any = int(key)
         elif isinstance(where, dict):
             position = key
@@ -165,6 +176,11 @@ def _apply(values: dict[str, Any], override: str) -> str | None:
             if where is None:
                 return f"override {override!r}: {'.'.join(keys[: depth + 1])} is empty"
     return None
+
+
+def _indices(count: int) -> str:
+    """ ": 0 or 1", those of a list; "" of an empty one."""
+    return "" if not count else ": " + ("0" if count == 1 else f"0 {'or' if count == 2 else 'to'} {count - 1}")
 
 
 def _problems(error: ValidationError, root: type[Section] = Recipe) -> list[str]:

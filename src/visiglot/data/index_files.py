@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiglot.config import cache_dir
+from visiglot.data.paths import check_path
 from visiglot.errors import DataError
 
 DONE = "done"
@@ -93,7 +94,7 @@ def fingerprint(files: Sequence[Path], identity: Mapping[str, Any] | None = None
         try:
             status = path.stat()
         except FileNotFoundError as error:
-            raise DataError(f"there is no file {path}", hint="Check the path of the source.") from error
+            raise DataError(f"there is no file {path}", hint=check_path(path)) from error
         except OSError as error:
             raise DataError(
                 f"{path} can't be read: {error.strerror or error}", hint="Check its permissions and its disk."

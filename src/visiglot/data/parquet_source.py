@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiglot.data.parquet import pyarrow
-from visiglot.data.paths import resolve_below
+from visiglot.data.paths import check_path, resolve_below
 from visiglot.data.source import SOURCES, Indices
 from visiglot.errors import DataError
 from visiglot.types import Example, ImageRef, ImageSlot, Message, Provenance
@@ -135,7 +135,7 @@ class ParquetSource:
             _refuse_columns(path, self._file.schema_arrow)
             codes = self._file.read(columns=["language"]).column("language").to_numpy(zero_copy_only=False)
         except FileNotFoundError as error:
-            raise DataError(f"there is no file {path}", hint="Check the path of the source.") from error
+            raise DataError(f"there is no file {path}", hint=check_path(path)) from error
         except (OSError, KeyError, pa.ArrowException) as error:
             raise DataError(
                 f"{path} can't be read as Parquet: {error}", hint="Copy it again, or write it anew."

@@ -1,4 +1,4 @@
-"""Paths that a data file gives: they stay below their root."""
+"""Paths that a data file gives, which stay below their root; and those of data files that aren't there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from pathlib import Path, PurePosixPath
 from visiglot.errors import DataError
 
 _HINT = "Paths in a data file are relative to its root and stay below it."
+
+
+def check_path(path: Path) -> str:
+    """The hint where a source's file isn't there: of a relative path, the folder that it starts from."""
+    return f"Check the path of the source{'' if path.is_absolute() else f', which starts from {Path.cwd()}'}."
 
 
 def resolve_below(root: Path, relative: str, *, where: str) -> Path:

@@ -60,6 +60,7 @@ class Generated:
         failed: rows with an error.
         dropped: old rows that were made with other settings.
         lacking: languages asked for that the benchmark has no examples in.
+        earlier: answers to what only earlier commands asked for, which are scored with these.
     """
 
     benchmark: str
@@ -69,6 +70,7 @@ class Generated:
     failed: int
     dropped: int
     lacking: tuple[str, ...]
+    earlier: int = 0
 
 
 def generate_predictions(
@@ -182,9 +184,11 @@ def collect_predictions(
     )
     called = name_of(prompt_set, answers)
     paths = {code: prediction_path(out, benchmark.name, called, code) for code in examples}
-    dropped = 0
+    dropped = earlier = 0
     if share.main:
-        provenance.add_benchmark(out, run, f"{benchmark.name}.{called}", row)
+        name = f"{benchmark.name}.{called}"
+        whole = provenance.add_benchmark(out, run, name, row).benchmarks[name]
+        earlier = sum(whole.rows.values()) - sum(counts.values())
         today = {(code, one.id): _said(one, benchmark) for code, rows in examples.items() for one in rows}
         dropped = keep_finished(paths, settings_hash, today, resume=resume)
     share.wait()
@@ -219,7 +223,7 @@ def collect_predictions(
         put_together(paths, examples, done)
         keep_pictures([example for _, example in wanted], out)
     share.wait()
-    return Generated(benchmark.name, called, made, before, failed, dropped, lacking)
+    return Generated(benchmark.name, called, made, before, failed, dropped, lacking, earlier)
 
 
 def name_of(prompt_set: str, answers: Answers) -> str:

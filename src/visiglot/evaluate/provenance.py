@@ -15,7 +15,10 @@ from visiglot.files import write_text
 
 @dataclass(frozen=True)
 class BenchmarkRun:
-    """What was asked of one benchmark under one prompt set. Names as in `Benchmark`; `rows`: examples by language."""
+    """What was asked of one benchmark under one prompt set.
+
+    Names as in `Benchmark`; `rows`: examples by language; `commands`: the command lines that asked for them.
+    """
 
     about: str
     split: str
@@ -31,6 +34,7 @@ class BenchmarkRun:
     control: str
     language_groups: Mapping[str, tuple[str, ...]]
     rows: Mapping[str, int]
+    commands: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Run:
     Args:
         model, model_hash: the name the user gave, and what stood behind it.
         recipe: name of the recipe that trained the model, where it is known.
-        command: the command line, as its words.
+        command: the latest command line, as its words.
         commit: of the source tree, when Visiglot runs from one.
         versions: of Python and of the packages that the answers or scores depend on.
         device: where the answers were made.
@@ -55,6 +59,12 @@ class Run:
     versions: Mapping[str, str] = field(default_factory=dict)
     device: str = ""
     benchmarks: Mapping[str, BenchmarkRun] = field(default_factory=dict)
+
+    @property
+    def commands(self) -> tuple[tuple[str, ...], ...]:
+        """The distinct command lines that made the evaluation together."""
+        of_benchmarks = [command for row in self.benchmarks.values() for command in row.commands]
+        return tuple(dict.fromkeys(command for command in of_benchmarks or [self.command] if command))
 
     def expected(self, filename: str) -> int | None:
         """Rows that a prediction file is to have; None when the run doesn't say."""
@@ -90,15 +100,19 @@ def write_run(run: Run, folder: Path) -> None:
 def add_benchmark(folder: Path, run: Run, name: str, row: BenchmarkRun) -> Run:
     """Write `run` with this benchmark added to those already in the folder's run.json, and return what was written.
 
-    Languages asked for earlier with the same settings stay; with other settings they are forgotten, since their
-    answers no longer belong to this run.
+    Languages asked for earlier with the same settings stay, and so do the commands that asked; with other settings they
+    are forgotten, since their answers no longer belong to this run.
     """
     before = read_run(folder)
     benchmarks = dict(before.benchmarks) if before is not None and before.model_hash == run.model_hash else {}
     old = benchmarks.get(name)
-    if old is not None and old.settings_hash == row.settings_hash:
+    commands = (run.command,) if run.command else ()
+    if before is not None and old is not None and old.settings_hash == row.settings_hash:
         most = {code: max(count, old.rows.get(code, 0)) for code, count in row.rows.items()}
         row = replace(row, rows={**old.rows, **most})
+        earlier = old.commands or ((before.command,) if before.command else ())
+        commands = tuple(dict.fromkeys((*earlier, *commands)))
+    row = replace(row, commands=commands)
     run = replace(run, benchmarks={**benchmarks, name: row})
     write_run(run, folder)
     return run

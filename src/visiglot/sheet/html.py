@@ -137,7 +137,7 @@ def _bar_html(bar: Bar, block: Bars, series: list[str]) -> str:
         native = native_name(bar.language)
         label += f" {_foreign(bar.language, native, 'small')}" if native != bar.label else ""
     if bar.note:
-        label += f' <small class="note">{escape(bar.note)}</small>'
+        label += f' <small class="note">({escape(bar.note)})</small>'
     measures = measures_by_series(bar, series)
     drawn = "".join(_measure_html(m, block, i) for i, m in enumerate(measures))
     values = "<br>".join(_measure_text(m, block) for m in measures)

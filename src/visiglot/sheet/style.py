@@ -23,7 +23,11 @@ h3 { font-size: 1.05rem; margin: 1.75rem 0 .5rem; }
 p { max-width: 46rem; margin: .5rem 0; }
 a { color: var(--s0); }
 .summary, caption, figcaption > p, .note { color: var(--soft); }
-.wide { overflow-x: auto; margin: 1rem 0; }
+.wide { overflow-x: auto; margin: 1rem 0; background:
+  linear-gradient(to right, var(--paper) 50%, transparent) left local,
+  linear-gradient(to left, var(--paper) 50%, transparent) right local,
+  linear-gradient(to right, var(--line), transparent) left, linear-gradient(to left, var(--line), transparent) right;
+  background-size: 3rem 100%, 3rem 100%, 1rem 100%, 1rem 100%; background-repeat: no-repeat; }
 table { border-collapse: collapse; width: 100%; font-size: .925rem; }
 caption { text-align: start; padding: .25rem 0 .5rem; }
 th, td { text-align: start; padding: .4rem .75rem .4rem 0; border-bottom: 1px solid var(--line);

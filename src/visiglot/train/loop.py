@@ -180,11 +180,12 @@ def train_stage(
             updates.update()
 
             run.tokens += sum(len(sample.ids) for sample in samples)
-            tracker.step_done()
             position = Position(stage.index, step + 1)
             at_end = position.step == section.steps
             due = at_end or asked or position.step % recipe.train.save_every == 0
-            if due or position.step % recipe.train.log_every == 0:  # a run that goes on has logged every step before
+            logged = bool(due or position.step % recipe.train.log_every == 0)
+            tracker.step_done(logged=logged)
+            if logged:  # a run that goes on has logged every step before
                 rates = {group["path"]: group["lr"] for group in updates.param_groups}
                 tracker.window = tracker.window.of_all(accelerator)
                 tracker.log(section.name, position, section.steps, lr=rates, norm=norm, tokens=run.tokens)

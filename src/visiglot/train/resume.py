@@ -20,6 +20,7 @@ from visiglot.environment import commit, versions
 from visiglot.errors import CheckpointError, Notice, TrainingError
 from visiglot.files import write_text
 from visiglot.models.checkpoint.named import is_named, write_named
+from visiglot.models.checkpoint.stock import without_bars
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.models.runs import Checkpoint, Position, checkpoints, incomplete
 from visiglot.models.vlm import VisionLanguageModel
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 OBJECTIVE = "objective.safetensors"
 """In a checkpoint's trainer/: what its stage's objective has of its own."""
+
+LONG = 80
+"""Characters of a list or mapping beyond which an error doesn't print it."""
 
 MAY_CHANGE = ("log_every", "save_every", "keep", "on_bad", "max_bad", "sharding", "track", "save_frozen")
 """Keys of `train` that a resumed run may set anew, since they change no weight that was reached with the others."""
@@ -152,7 +156,7 @@ class Run:
         if main:
 
             def write(folder: Path) -> None:
-                with _no_progress_bars():
+                with without_bars():  # which would break into the run's progress line
                     model.save_pretrained(folder / "model", state_dict=whole)
                 if self.named:
                     write_named(folder / "model", self.named)
@@ -280,20 +284,6 @@ def recipe_hash(recipe: Recipe) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]
 
 
-@contextlib.contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """Without transformers' own bars, which would break into the run's progress line."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
 def _check_recipe(recipe: Recipe, folder: Path, last: Checkpoint) -> None:
     if last.manifest["recipe_hash"] == recipe_hash(recipe):
         return
@@ -306,7 +296,8 @@ def _check_recipe(recipe: Recipe, folder: Path, last: Checkpoint) -> None:
     shown = "; ".join(differences[:5])
     raise TrainingError(
         f"{folder} was trained with another recipe: {shown}{'; …' if len(differences) > 5 else ''}",
-        hint="Resume with the recipe it was started with (recipe.yaml in that folder), or name another --out.",
+        hint="Resume with the recipe it was started with (recipe.yaml in that folder), name another --out, or start "
+        "anew with --fresh, which deletes the run that is there.",
     )
 
 
@@ -321,4 +312,10 @@ def _differences(old: Any, new: Any, path: str = "") -> list[str]:
             for index, pair in enumerate(zip(old, new, strict=True))
             for line in _differences(*pair, f"{path}.{index}")
         ]
-    return [] if old == new else [f"{path}: {old!r} -> {new!r}"]
+    return [] if old == new else [f"{path}: {_brief(old)} -> {_brief(new)}"]
+
+
+def _brief(value: Any) -> str:
+    """A value as it is; of a long list or mapping, how many entries it has."""
+    shown = repr(value)
+    return f"{len(value)} entries" if len(shown) > LONG and isinstance(value, list | dict) else shown

@@ -5,6 +5,7 @@ boards show too if they are asked to.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections import defaultdict
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 SHOWN = 4
 """Languages whose losses stand in a line of progress; the log has all."""
+
+SILENCE = 30.0
+"""Seconds after which a step is told of that isn't logged."""
 
 
 @dataclass
@@ -119,6 +123,9 @@ class Tracker:
         self._before: list[int] = []
         self._progress: Progress | None = None
         self._task: TaskID | None = None
+        self._stage, self._steps = "", 0
+        self._first = self._done = 0  # steps of the stage, when it began in this process and now
+        self._began = self._said = time.perf_counter()
 
     @classmethod
     def to_terminal(cls) -> Tracker:
@@ -136,6 +143,7 @@ class Tracker:
         self._boards = []
 
     def say(self, line: str = "") -> None:
+        self._said = time.perf_counter()
         if self.console is not None:
             self.console.print(line, markup=False, soft_wrap=True)
 
@@ -171,6 +179,9 @@ class Tracker:
 
     def begin_stage(self, name: str, steps: int, done: int) -> None:
         self.window = Window()
+        self._stage, self._steps = name, steps
+        self._first = self._done = done
+        self._began = self._said = time.perf_counter()
         if self.console is not None and self.console.is_terminal:
             columns = (
                 TextColumn("{task.description}"),
@@ -178,7 +189,10 @@ class Tracker:
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
             )
-            self._progress = Progress(*columns, TimeRemainingColumn(), console=self.console)
+            # what is left follows from as many steps as it keeps, not from the last 30 seconds
+            self._progress = Progress(
+                *columns, TimeRemainingColumn(), console=self.console, speed_estimate_period=math.inf
+            )
             self._task = self._progress.add_task(name, total=steps, completed=done, rate="")
             self._progress.start()
 
@@ -187,10 +201,19 @@ class Tracker:
             self._progress.stop()
             self._progress = self._task = None
 
-    def step_done(self) -> None:
+    def step_done(self, *, logged: bool) -> None:
+        """Note a step. One that isn't `logged` is told of after SILENCE, where no progress is drawn."""
         self.window.steps += 1
+        self._done += 1
         if self._progress is not None and self._task is not None:
             self._progress.advance(self._task)
+        elif not logged and time.perf_counter() - self._said >= SILENCE:
+            self.say(f"{self._stage}  step {self._done}/{self._steps}  {self._left()}")
+
+    def _left(self) -> str:
+        """Time that the stage still takes, by the mean of its steps in this process, with all that was between them."""
+        each = (time.perf_counter() - self._began) / max(self._done - self._first, 1)
+        return f"{clock(each * (self._steps - self._done))} left"
 
     def log(
         self, stage: str, position: Position, steps: int, *, lr: dict[str, float], norm: float, tokens: int
@@ -223,8 +246,7 @@ class Tracker:
         if self._progress is not None and self._task is not None:
             self._progress.update(self._task, rate=rate)
         else:
-            left = found["seconds"] / max(self.window.steps, 1) * (steps - position.step)
-            self.say(f"{stage}  step {position.step}/{steps}  {rate}  {clock(left)} left")
+            self.say(f"{stage}  step {position.step}/{steps}  {rate}  {self._left()}")
         self.window = Window()
 
     def validated(self, stage: str, position: Position, steps: int, costs: Costs) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from visiglot.cli.prompts import content
 from visiglot.cli.questions import Generation, Questioner, Task
 from visiglot.data.nano.prompts import caption_prompt, fill, load_prompts
 from visiglot.languages import sets
+from visiglot.models.runs import SHIPPED, nano_folder
 from visiglot.prompts import LAST
 from visiglot.types import ImageSlot
 
@@ -81,6 +83,24 @@ def test_every_language_of_the_built_in_data_can_be_asked_for_at_once(
     assert "and 94 more" in result.stderr  # English and German are on the card, ten are named
 
 
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [("Which animal is this?", True), ("Caption in {language}:", False), ("Caption in Swahili: {image}", False)],
+)
+def test_a_model_that_knows_the_built_in_prompts_alone_is_told_of_when_asked_another(
+    run: Run, tiny_model: Path, pictures: Path, tmp_path: Path, prompt: str, told: bool
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_model, model)
+    shutil.copy(nano_folder() / SHIPPED["nano"] / "recipe.yaml", model)
+    for folder, notice in ((tiny_model, False), (model, told)):
+        result = run(
+            "ask", pictures / "a.png", "-p", prompt, "-l", "de", "-m", folder, "--max-new-tokens", 3, "--device", "cpu"
+        )
+        assert result.exit_code == 0
+        assert ("'Caption in {language}: {image}'" in result.stderr) == notice
+
+
 def test_rows_that_are_there_are_kept_and_failures_tried_again(
     run: Run, tiny_model: Path, pictures: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +114,7 @@ def test_rows_that_are_there_are_kept_and_failures_tried_again(
     (pictures / "bad.jpg").write_bytes((pictures / "a.png").read_bytes())
     result = caption(run, tiny_model, pictures, "-l", "de", "-o", out)
     assert result.exit_code == 0
+    assert f"4 rows in {out}, 1 of them about other things" in result.stderr
     again = rows_of(out)
     assert [row["text"] for row in again[:2]] == ["of another picture", "kept"]
     assert again[3]["text"] == "kept"
@@ -167,7 +188,8 @@ def test_a_sheet_shows_every_picture_with_its_texts(run: Run, tiny_model: Path, 
     page = sheet.read_text(encoding="utf-8")
     assert page.count("<img ") == 2
     assert page.count('lang="ar"') >= 2
-    assert "no picture format that is read" in page
+    assert page.count("no picture format that is read") == 1, "not once for each language"
+    assert "2 answers" in page
 
 
 def test_a_sheet_says_language_and_direction_of_right_to_left_texts(

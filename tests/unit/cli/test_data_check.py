@@ -262,6 +262,14 @@ class TestWrite:
         assert read[0].provenance == Provenance("coco-captions", "CC-BY-4.0")
         assert run("data", "check", out, f"root={tmp_path}").exit_code == 0
 
+    def test_languages_without_an_example_are_named(self, run: Run, captions: Captions, tmp_path: Path) -> None:
+        out = tmp_path / "set.parquet"
+        result = run("data", "write", *captions(*GOOD), "--out", out, "-l", "en,sw,de")
+        assert result.exit_code == 0, result.output
+        assert "notice  source coco-captions has no examples in swh_Latn, deu_Latn" in result.stderr
+        result = run("data", "write", *captions(*GOOD), "--out", out, "-l", "en", "--force")
+        assert "no examples" not in result.stderr
+
     def test_pictures_may_go_into_the_file(self, run: Run, captions: Captions, tmp_path: Path) -> None:
         out = tmp_path / "set.parquet"
         assert run("data", "write", *captions(*GOOD), "--out", out, "--pictures", "bytes").exit_code == 0
@@ -379,3 +387,12 @@ class TestWrite:
         result = run("data", "write", *captions(*GOOD), *options)
         assert result.exit_code == 2
         assert problem in result.stderr
+
+
+def test_a_file_that_is_not_there_is_looked_for_from_the_folder_that_is_named(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = run("data", "check", "llava", "path=missing.json").stderr
+    assert "there is no file missing.json" in said
+    assert f"starts from {tmp_path}" in said

@@ -46,6 +46,18 @@ def test_answers_that_are_there_are_kept(run: Run, toy: str, tiny_model: Path, t
     assert "toy: 3 answers made, 0 kept" in result.stderr
 
 
+def test_scores_of_earlier_commands_are_named(
+    run: Run, toy: str, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BENCHMARKS._things, "other", toy_benchmark("other"))
+    out = tmp_path / "evaluation"
+    result = run("evaluate", tiny_model, "-b", "toy,other", "-l", "de,en", "--out", out, "--device", "cpu")
+    assert "earlier" not in result.stderr
+    result = evaluate(run, tiny_model, "-l", "de", "--limit", 1, "--out", out)
+    assert "5 more answers, which only earlier commands asked for, are scored with them" in result.stderr
+    assert "from earlier commands, scored too: other.english" in result.stderr
+
+
 def test_only_score_needs_no_model(run: Run, toy: str, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "evaluation"
     evaluate(run, tiny_model, "-l", "de", "--out", out, "--only", "generate")

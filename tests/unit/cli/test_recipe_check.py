@@ -211,3 +211,24 @@ def test_prompts_that_a_benchmark_of_the_recipe_hasnt_are_a_problem(run: Run) ->
     checked = run("recipes", "check", "finetune", "evaluate.benchmarks=[nano]", "evaluate.prompts=paper")
     assert checked.exit_code == 2
     assert "evaluate.prompts: no such prompt set of nano: 'paper'" in checked.stderr
+
+
+def test_names_of_tables_are_reported_with_the_keys_and_values_that_are_wrong(run: Run, tmp_path: Path) -> None:
+    values = yaml.safe_load(dump_recipe(drawn_recipe({"steps": 2}, {"steps": 2})))
+    values["stages"][0]["stepps"] = values["stages"][0].pop("steps")
+    values["model"]["connector"]["type"] = "mpl"
+    values["data"]["sources"] = [{"type": "parket"}, {"type": "parquet", "task": "captoin"}, "drawn"]
+    values["stages"][1]["objective"] = "generat"
+    values["evaluate"] = {"benchmarks": ["xm36000", 1]}
+    path = tmp_path / "recipe.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    said = run("recipes", "check", path).stderr
+    for problem in (
+        "stages.0.stepps: no such key",
+        "model.connector.type: no such connector: 'mpl'; Did you mean 'mlp'",
+        "data.sources.0.type: no such source: 'parket'; Did you mean 'parquet'",
+        "data.sources.1.task: no such task: 'captoin'; Did you mean 'caption'",
+        "stages.1.objective: no such objective: 'generat'",
+        "evaluate.benchmarks.0: no such benchmark: 'xm36000'",
+    ):
+        assert problem in said

@@ -150,6 +150,15 @@ def test_doctor_says_what_fits_without_a_model_too(run: Run) -> None:
     assert "visiglot serve nano" in printed
 
 
+def test_what_runs_on_a_package_that_is_not_here_is_not_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "needs_of", lambda _: BIG)
+    machine = Machine("cpu", 100 * GIB, 4, True, nf4=False)
+    facts: dict[str, Any] = dict(serving_facts(machine, "big"))
+    assert facts["nf4"].endswith("pip install 'visiglot[quantize]'")
+    assert "pip install" not in facts["int8"]
+    assert "nf4" not in machine.formats()
+
+
 def test_a_machine_that_is_too_small_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def big(_: str) -> Needs:
         return BIG

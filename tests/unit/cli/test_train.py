@@ -155,6 +155,19 @@ def test_a_folder_of_something_else_is_left_alone(run: Run, recipe: Path, tmp_pa
     assert (out / "recipe.yaml").read_text() == "mine"
 
 
+@pytest.mark.parametrize("below", ["", "run"])
+def test_a_file_as_run_folder_is_refused_in_the_dry_run_too(
+    run: Run, recipe: Path, tmp_path: Path, below: str, fitted: list[object]
+) -> None:
+    file = tmp_path / "captions.jsonl"
+    file.write_text("mine", encoding="utf-8")
+    for option in ((), ("--dry-run",)):
+        result = run("train", recipe, "--out", file / below, *option)
+        assert result.exit_code == 2
+        assert "captions.jsonl is a file" in " ".join(result.stderr.split())
+    assert fitted == []
+
+
 def test_the_number_format_reaches_the_recipe(
     run: Run, recipe: Path, fitted: list[tuple[Recipe, dict[str, object]]]
 ) -> None:

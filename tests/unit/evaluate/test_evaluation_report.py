@@ -70,6 +70,14 @@ def test_answers_never_become_markup_and_nothing_is_fetched(one: tuple[str, str]
     assert all(source.startswith("data:image/png;base64,") for source in sources)
 
 
+def test_all_commands_that_made_an_evaluation_together_are_shown(toy: Benchmark, tmp_path: Path) -> None:
+    folder = evaluated(toy, tmp_path / "e")
+    collect_predictions(Scripted(), toy, ["eng_Latn"], folder, resume=True, limit=1, command=["visiglot", "less"])
+    _, markdown = report(folder, out=tmp_path)
+    assert "visiglot evaluate 'a b'\nvisiglot less\n" in markdown
+    assert "2 commands made it together" in markdown
+
+
 def test_failures_are_counted_named_and_left_out(one: tuple[str, str]) -> None:
     _, markdown = one
     cells = headline(markdown)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -140,6 +141,40 @@ def test_run_json_says_how_to_make_it_again(toy: Benchmark, out: Path) -> None:
     assert asked.rows == {"eng_Latn": 3, "arb_Arab": 3}
     assert (asked.revision, asked.licence, asked.settings["max_new_tokens"]) == ("toy-1", "CC0-1.0", 4)
     assert asked.language_groups["never pictured"] == ("jpn_Jpan",)
+
+
+def test_run_json_keeps_every_command_whose_answers_count(
+    register: Callable[[Benchmark], Benchmark], out: Path
+) -> None:
+    first, second = register(toy_benchmark("first")), register(toy_benchmark("second"))
+    wide, narrow, other = (("visiglot", "evaluate", name) for name in ("wide", "narrow", "other"))
+    for benchmark in (first, second):
+        collect_predictions(Scripted(), benchmark, ["eng_Latn", "arb_Arab"], out, resume=True, command=wide)
+    done = collect_predictions(Scripted(), first, ["eng_Latn"], out, resume=True, limit=1, command=narrow)
+    assert done.earlier == 5
+    run = read_run(out)
+    assert run is not None
+    assert (run.command, run.commands) == (narrow, (wide, narrow))
+    assert [run.benchmarks[f"{name}.english"].commands for name in ("first", "second")] == [(wide, narrow), (wide,)]
+    collect_predictions(Scripted(fingerprint="weights-2"), first, ["eng_Latn"], out, resume=True, command=other)
+    run = read_run(out)
+    assert run is not None
+    assert run.commands == (other,)  # the others' answers are of other weights
+
+
+def test_a_run_json_from_before_commands_were_kept_by_benchmark_keeps_its_own(toy: Benchmark, out: Path) -> None:
+    collect_predictions(Scripted(), toy, ["eng_Latn"], out, resume=True, command=("old",))
+    path = out / "run.json"
+    values = json.loads(path.read_text(encoding="utf-8"))
+    del values["benchmarks"]["toy.english"]["commands"]
+    path.write_text(json.dumps(values), encoding="utf-8")
+    run = read_run(out)
+    assert run is not None
+    assert run.commands == (("old",),)
+    collect_predictions(Scripted(), toy, ["arb_Arab"], out, resume=True, command=("new",))
+    run = read_run(out)
+    assert run is not None
+    assert run.commands == (("old",), ("new",))
 
 
 def test_a_file_with_rows_still_to_come_is_not_scored(toy: Benchmark, out: Path) -> None:

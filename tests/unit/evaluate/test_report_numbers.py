@@ -16,7 +16,10 @@ from visiglot.evaluate.pictures import keep_pictures
 from visiglot.evaluate.predictions import prediction_path, read_comparisons, read_means, read_scores, write_predictions
 from visiglot.evaluate.provenance import BenchmarkRun, Run, write_run
 from visiglot.evaluate.report import Written, build_report
+from visiglot.evaluate.report.samples import TEXTS, _cards, pick
 from visiglot.evaluate.score import score_predictions
+from visiglot.evaluate.summary import load_evaluations
+from visiglot.languages import all_languages
 from visiglot.sheet import format_value
 from visiglot.types import Prediction
 
@@ -179,6 +182,21 @@ def test_an_answer_is_marked_by_the_main_metric_and_both_models_stand_under_one_
     assert "Was ist cat? → ✓ The answer is A. (first)" in samples
     assert "Was ist cat? → ✗ B" in samples
     assert html.count('<small lang="de" dir="auto">Was ist cat?</small>') == 1
+
+
+def test_a_card_shows_as_many_languages_as_fit_when_ids_name_theirs(toy: Benchmark, tmp_path: Path) -> None:
+    codes = [one.code for one in all_languages() if one.code != "eng_Latn"][:64]
+    table = {
+        code: [row(f"toy/{thing}/{code}", "cat", language=code, image=f"toy/{thing}") for thing in ("cat", "dog")]
+        for code in ("eng_Latn", *codes)
+    }
+    folder = write(tmp_path / "e", table)
+    keep_pictures(list(ToyData().examples("eng_Latn", split="", prompt_set="", limit=None)), folder)
+    score_predictions(folder)
+    picked = pick(load_evaluations([folder])[0], set())
+    cards = _cards(("toy", "english"), [picked], {})
+    assert len(cards) == 2
+    assert [len({text.language for text in card.texts}) for card in cards] == [TEXTS, TEXTS]
 
 
 def test_two_models_are_compared_answer_by_answer(toy: Benchmark, tmp_path: Path) -> None:

@@ -7,12 +7,15 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 from tests.checkpoints import legacy_mblip, stock_llava
 from tests.tiny import build_tiny
+from transformers.utils import logging
 
 from visiglot.config import ModelSection, StageSection
 from visiglot.errors import CheckpointError, ConfigError
 from visiglot.models.build import build_model
+from visiglot.models.load import load_model
 from visiglot.models.parts import adapter_names, apply_parts
 from visiglot.models.vlm import VisionLanguageModel
 
@@ -45,6 +48,23 @@ def logits(model: VisionLanguageModel) -> torch.Tensor:
     with torch.no_grad():
         found: torch.Tensor = model(torch.tensor([[5, 6, 7]]), labels=torch.tensor([[8, 9, 1]])).logits
     return found
+
+
+def test_a_model_is_loaded_without_a_bar_of_weights(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    built = build_tiny()
+    built.model.save_pretrained(tmp_path)
+    built.processor.save_pretrained(tmp_path)
+    shown = logging.is_progress_bar_enabled()
+    logging.enable_progress_bar()
+    try:
+        capsys.readouterr()
+        load_model(str(tmp_path), device="cpu")
+        assert capsys.readouterr().err == ""
+        assert logging.is_progress_bar_enabled()
+        assert not are_progress_bars_disabled()
+    finally:
+        if not shown:
+            logging.disable_progress_bar()
 
 
 def test_low_rank_layers_are_merged_so_that_a_stage_can_give_new_ones(adapted: Path) -> None:

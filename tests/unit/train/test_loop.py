@@ -12,11 +12,13 @@ from tests.drawn import drawn_recipe
 
 from visiglot.config import Recipe
 from visiglot.errors import CheckpointError, Notice, TrainingError
+from visiglot.languages import sets
 from visiglot.models.load import load_model
 from visiglot.models.runs import resolve_model
 from visiglot.train import checkpoint as checkpoints
 from visiglot.train.loop import fit
 from visiglot.train.objectives.generate import Generate
+from visiglot.train.resume import _differences
 from visiglot.train.track import Tracker
 
 
@@ -63,7 +65,7 @@ def test_resuming_a_finished_run_changes_nothing(finished: Path) -> None:
 
 
 def test_resuming_with_another_recipe_names_what_differs(finished: Path) -> None:
-    with pytest.raises(TrainingError, match=r"stages\.0\.lr: 0\.001 -> 0\.01"):
+    with pytest.raises(TrainingError, match=r"stages\.0\.lr: 0\.001 -> 0\.01\n.*--fresh"):
         fit(drawn_recipe({"steps": 2, "lr": 1e-2}), out=finished, resume=True, device="cpu", report=quiet())
 
 
@@ -228,3 +230,8 @@ def test_a_pass_of_text_alone_before_a_frozen_language_model_teaches_nothing_and
     assert all(record["loss"] > 0 for record in records(run))
     alone = fit(drawn_recipe(stage, data={"text": True, "pictures": False}), out=tmp_path / "text", report=quiet())
     assert all(record["gradient_norm"] == 0 for record in records(alone))
+
+
+def test_of_a_long_list_that_differs_its_length_is_said() -> None:
+    (line,) = _differences({"data": {"languages": list(sets()["cldr"])}}, {"data": {"languages": ["deu_Latn"]}})
+    assert line == f"data.languages: {len(sets()['cldr'])} entries -> ['deu_Latn']"

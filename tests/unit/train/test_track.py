@@ -20,7 +20,7 @@ def log(tracker: Tracker, step: int) -> None:
     nothing = torch.zeros(0, dtype=torch.long)
     batch = Batch(ids, ids, labels, nothing, nothing, ("a", "b"), ("eng_Latn", "deu_Latn"), ("", ""))
     tracker.window.add_rows(batch, [3.0, 4.0], [2, 1])
-    tracker.step_done()
+    tracker.step_done(logged=True)
     tracker.log("s", Position(0, step), 10, lr={"connector": 1e-3}, norm=1.0, tokens=6 * step)
 
 
@@ -60,6 +60,34 @@ def test_off_a_terminal_each_logged_step_is_a_line_with_time_left() -> None:
     tracker.end_stage()
     assert "s  step 5/10  loss 2.333 (deu_Latn 4.00, eng_Latn 1.50)  " in said.getvalue()
     assert "left" in said.getvalue()
+
+
+def test_what_is_left_follows_from_the_mean_of_the_steps_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("visiglot.train.track.time.perf_counter", lambda: now)
+    said = io.StringIO()
+    tracker = Tracker(Console(file=said, width=200))
+    tracker.begin_stage("s", 10, 4)
+    for seconds in (1.0, 9.0):  # the last step alone would make it 36 seconds
+        now += seconds
+        log(tracker, tracker._done + 1)
+    assert [line.split()[-2:] for line in said.getvalue().splitlines()] == [["0:05", "left"], ["0:20", "left"]]
+
+
+def test_a_step_that_is_not_logged_is_told_of_after_half_a_minute_of_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("visiglot.train.track.time.perf_counter", lambda: now)
+    said = io.StringIO()
+    tracker = Tracker(Console(file=said, width=200))
+    tracker.open_log(tmp_path / "log.jsonl", None)
+    tracker.begin_stage("s", 10, 0)
+    for _ in range(4):
+        now += 16
+        tracker.step_done(logged=False)
+    assert said.getvalue() == "s  step 2/10  2:08 left\ns  step 4/10  1:36 left\n"
+    assert steps(tmp_path / "log.jsonl") == []
 
 
 def test_of_many_languages_the_worst_are_shown_and_of_one_none() -> None:

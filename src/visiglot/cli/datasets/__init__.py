@@ -14,7 +14,11 @@ from visiglot.cli.datasets.plan import plan as plan_verb
 from visiglot.cli.datasets.write import write as write_verb
 from visiglot.cli.options import verb
 
-app = typer.Typer(no_args_is_help=True, help="The built-in data, and checks of any other.", rich_markup_mode="rich")
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Fetch the built-in data; list, check, plan, write, filter and mine any.",
+    rich_markup_mode="rich",
+)
 
 for data_verb in (nano_verb, fonts_verb, ls_verb, check_verb, plan_verb, write_verb, filter_verb, mine_verb):
     verb(app)(data_verb)

@@ -11,6 +11,7 @@ import typer
 
 from visiglot.cli.console import counted, say
 from visiglot.cli.datasets.opening import (
+    SourceLanguages,
     SourceName,
     SourceOptions,
     Task,
@@ -22,7 +23,7 @@ from visiglot.cli.datasets.opening import (
     refuse_empty,
 )
 from visiglot.cli.errors import SOME_FAILED
-from visiglot.cli.options import OUTPUT, Languages, Sheet, given
+from visiglot.cli.options import OUTPUT, Sheet, given
 from visiglot.cli.pictures import refuse_foreign_page
 from visiglot.errors import ConfigError
 from visiglot.types import OnBad
@@ -42,7 +43,7 @@ def check(
     task: Task = None,
     task_options: TaskOptions = None,
     seed: TaskSeed = 0,
-    languages: Languages = None,
+    languages: SourceLanguages = None,
     on_bad: Annotated[
         OnBad,
         typer.Option(

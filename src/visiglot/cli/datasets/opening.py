@@ -23,12 +23,21 @@ _NO_OPTIONS = ("languages", "seed")
 """What every source is given besides its options."""
 
 SourceName = Annotated[
-    str, typer.Argument(metavar="SOURCE", help="A name in the table of sources ('nano'), or a .parquet file.")
+    str,
+    typer.Argument(metavar="SOURCE", help="A name in the table of sources (`nano task=caption`), or a .parquet file."),
 ]
 SourceOptions = Annotated[
     list[str] | None,
     typer.Argument(
         help="The source's own options: path=captions.json; `visiglot data ls SOURCE` lists them.", metavar="KEY=VALUE"
+    ),
+]
+SourceLanguages = Annotated[
+    str | None,
+    typer.Option(
+        "--languages",
+        "-l",
+        help="Codes, names or named sets, with commas ('de,sw', 'mblip,-yi'). Default: all that the source has.",
     ),
 ]
 Task = Annotated[
@@ -152,6 +161,19 @@ def refuse_empty(source: Source, languages: str | None) -> None:
         raise DataError(
             f"source {source.name} has no examples{asked}", hint="Check its path, its options and its languages."
         )
+
+
+def tell_lacking(source: Source, languages: str | None) -> None:
+    """Say in which of the languages that were asked for by name a source has nothing."""
+    from visiglot.cli.console import say
+    from visiglot.languages import all_languages, resolve
+
+    if not languages or "all" in [part.strip() for part in languages.split(",")]:
+        return
+    codes = resolve(languages, all_codes=[row.code for row in all_languages()])
+    lacking = [code for code in codes if not len(source.by_language.get(code, ()))]
+    if lacking:
+        say(f"notice  source {source.name} has no examples in {', '.join(lacking)}")
 
 
 def bad_rows(source: Source) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ import typer
 
 from visiglot.cli.console import counted, say
 from visiglot.cli.datasets.opening import (
+    SourceLanguages,
     SourceName,
     SourceOptions,
     Task,
@@ -17,8 +18,9 @@ from visiglot.cli.datasets.opening import (
     open_source,
     open_task,
     refuse_empty,
+    tell_lacking,
 )
-from visiglot.cli.options import OUTPUT, Languages
+from visiglot.cli.options import OUTPUT
 from visiglot.errors import ConfigError, DataError
 from visiglot.types import OnBad
 
@@ -32,7 +34,7 @@ def write(
     task: Task = None,
     task_options: TaskOptions = None,
     seed: TaskSeed = 0,
-    languages: Languages = None,
+    languages: SourceLanguages = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Most examples that are written, spread evenly; default: all.")
     ] = None,
@@ -89,6 +91,7 @@ def write(
         refuse_empty(opened, languages)
         asked = open_task(opened, task, task_options or [], seed)
         refuse_empty(asked, languages)
+        tell_lacking(asked, languages)
         written = write_source(
             asked,
             spread(asked, limit),

@@ -46,6 +46,19 @@ def caption_prompt(config: Any = None) -> str:
     return load_prompts()["caption"].english[0] if own is None else str(own)
 
 
+def is_built_in(prompt: str) -> bool:
+    """Whether a prompt is one of the templates, whose fields may be filled in where it is English; with {image} or
+    without it."""
+    asked = prompt.replace("{image}", "").strip()
+    for prompts in load_prompts().values():
+        for template in (*prompts.english, *prompts.native):
+            words = template.replace("{image}", "").strip()
+            pattern = ".+".join(map(re.escape, _FIELD.sub("\0", words).split("\0")))
+            if asked == words or (template in prompts.english and re.fullmatch(pattern, asked)):
+                return True
+    return False
+
+
 def fields_of(template: str) -> frozenset[str]:
     return frozenset(_FIELD.findall(template))
 

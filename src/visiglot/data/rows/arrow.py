@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from visiglot.data.parquet import pyarrow
+from visiglot.data.paths import check_path
 from visiglot.data.rows import Place, Row, Where
 from visiglot.errors import DataError, Notice
 
@@ -85,7 +86,7 @@ class ArrowRows:
         made: list[_Parquet | _Stream] = []
         for path in self.paths:
             if path.suffix not in (".parquet", ".arrow"):
-                raise DataError(f"{path} is no .parquet or .arrow file", hint="Check the path of the source.")
+                raise DataError(f"{path} is no .parquet or .arrow file", hint=check_path(path))
             kind = _Parquet if path.suffix == ".parquet" else _Stream
             made.append(kind(path, tuple(self.columns), self.images))
         return tuple(made)
@@ -150,7 +151,7 @@ class _Parquet:
             metadata = pq.read_metadata(self.path)
             _refuse_missing(self.path, self.columns, metadata.schema.to_arrow_schema().names)
         except FileNotFoundError as error:
-            raise DataError(f"there is no file {self.path}", hint="Check the path of the source.") from error
+            raise DataError(f"there is no file {self.path}", hint=check_path(self.path)) from error
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(self.path, "Parquet", error) from error
         largest = max((metadata.row_group(n).total_byte_size for n in range(metadata.num_row_groups)), default=0)
@@ -200,7 +201,7 @@ class _Stream:
                 _refuse_missing(self.path, self.columns, reader.schema.names)
                 return list(reader)
         except FileNotFoundError as error:
-            raise DataError(f"there is no file {self.path}", hint="Check the path of the source.") from error
+            raise DataError(f"there is no file {self.path}", hint=check_path(self.path)) from error
         except (OSError, pa.ArrowException) as error:
             raise _unreadable(self.path, "an Arrow stream", error) from error
 

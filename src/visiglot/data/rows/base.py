@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from visiglot.data.paths import check_path
 from visiglot.errors import DataError, LanguageError
 from visiglot.languages import language
 
@@ -198,7 +199,7 @@ def opened(path: Path) -> Any:
     try:
         return path.open("rb")
     except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}", hint="Check the path of the source.") from error
+        raise DataError(f"there is no file {path}", hint=check_path(path)) from error
     except OSError as error:
         raise DataError(
             f"{path} can't be read: {error.strerror or error}", hint="Check its permissions and its disk."

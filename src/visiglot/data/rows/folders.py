@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visiglot.data.index_files import index_folder, mapped
+from visiglot.data.paths import check_path
 from visiglot.data.progress import Progress
 from visiglot.data.rows import FileBytes, Place, Row, Where
 from visiglot.errors import DataError
@@ -57,7 +58,7 @@ class FolderRows:
                 return tuple(sorted(self.root / entry.name for entry in entries if entry.is_dir()))
         except OSError as error:
             raise DataError(
-                f"the folder {self.root} can't be read: {error.strerror or error}", hint="Check the path of the source."
+                f"the folder {self.root} can't be read: {error.strerror or error}", hint=check_path(self.root)
             ) from error
 
     @cached_property

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from visiglot.data.index_files import index_folder
+from visiglot.data.paths import check_path
 from visiglot.data.progress import Progress
 from visiglot.data.rows import Place, Row, Rows, opened
 from visiglot.data.rows.base import CHUNK
@@ -43,7 +44,7 @@ def files_of(path: Path, *suffixes: str) -> tuple[Path, ...]:
     else:
         return (path,)
     if not found:
-        raise DataError(f"there is {what}", hint="Check the path of the source.")
+        raise DataError(f"there is {what}", hint=check_path(path))
     return tuple(found)
 
 

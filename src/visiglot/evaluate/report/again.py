@@ -19,8 +19,10 @@ def add_again(page: Page, model: Model) -> None:
             f"{model.folder} has no run.json: its predictions were made elsewhere, with what isn't known here."
         )
         return
-    if run.command:
-        page.code(shlex.join(run.command))
+    if len(run.commands) > 1:
+        page.paragraph(f"{len(run.commands)} commands made it together; later ones kept the answers that were there.")
+    if run.commands:
+        page.code("\n".join(map(shlex.join, run.commands)))
     facts = [
         ("model", run.model),
         ("weights, vocabulary, template (SHA-256)", run.model_hash),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,8 @@ def _cards(name: Name, picked: Sequence[Picked], judges: Mapping[str, Judge]) ->
     cards = []
     for image in sampled(list(by_image), CARDS):
         answers = by_image[image]
-        most = max(1, TEXTS // max(1, len({row.id for row, _ in answers})))
+        questions_in = Counter(code for code, _ in {(row.language, row.id) for row, _ in answers})
+        most = max(1, TEXTS // max(questions_in.values()))
         codes = _some_languages({row.language for row in rows})[:most]
         chosen = [(row, label) for row, label in answers if row.language in codes]
         chosen.sort(key=lambda one: (codes.index(one[0].language), one[0].id))

@@ -11,11 +11,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
+
+from huggingface_hub import is_offline_mode
 
 from visiglot.errors import CheckpointError
 from visiglot.models.checkpoint import OFFLINE, reading
-from visiglot.models.checkpoint.weights import Weights, fetch, find_weights, is_weights_file
+from visiglot.models.checkpoint.weights import Weights, absent, fetch, find_weights, is_weights_file, refuse_absent
 from visiglot.models.config import VisiglotConfig
 from visiglot.models.processor import VisiglotProcessor
 from visiglot.registry import Registry
@@ -138,9 +141,12 @@ def read_config(where: str) -> dict[str, Any]:
     """The values of a folder's or hub id's config.json. Raises CheckpointError."""
     if is_weights_file(where):
         raise CheckpointError(f"{where} is one file of weights, without the config of a model", hint=HOW_PARTS)
+    refuse_absent(where)
     path = fetch(where, "config.json")
     if path is None and fetch(where, "adapter_config.json") is not None:
         raise CheckpointError(f"{where} is an adapter, without the model that it adapts", hint=HOW_PARTS)
+    if path is None and is_offline_mode() and not Path(where).is_dir():
+        raise absent(where, "the hub isn't asked in offline mode (HF_HUB_OFFLINE)")
     if path is None:
         raise CheckpointError(f"{where}: its config can't be read: there is no config.json", hint=OFFLINE)
     with reading(f"{where}: its config"):

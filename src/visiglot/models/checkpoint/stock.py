@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer, BlipImageProcessorPil, PreTrainedTokenizerFast
 from transformers.utils import logging
 
@@ -97,10 +98,27 @@ def load_image_processor(where: str, image_size: int) -> Any:
 
 @contextmanager
 def _without_its_table() -> Iterator[None]:
-    """Without what transformers says at its ease: tables of keys, which are judged here, and which backend it took."""
+    """Without what transformers says at its ease: tables of keys, which are judged here, which backend it took, and a
+    bar of weights."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
-        yield
+        with without_bars():
+            yield
     finally:
         logging.set_verbosity(level)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Without transformers' own bars; those of the hub's downloads stay as they are."""
+    shown = logging.is_progress_bar_enabled()
+    hub = disable_progress_bars if are_progress_bars_disabled() else enable_progress_bars
+    logging.disable_progress_bar()
+    hub()  # which transformers switches too
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+            hub()

@@ -22,14 +22,27 @@ from threading import Lock
 from typing import Any
 
 import torch
-from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+from huggingface_hub import (
+    _CACHED_NO_EXIST,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
 from safetensors import safe_open
 from torch import Tensor
 
 from visiglot.config.model import WEIGHTS_FILES
 from visiglot.errors import CheckpointError
-from visiglot.models.checkpoint import OFFLINE, WEIGHTS, reading
+from visiglot.models.checkpoint import OFFLINE, WEIGHTS, first_line, reading
 from visiglot.models.checkpoint.packed import PACKED
 
 WINDOW = 32 * 2**20
@@ -310,6 +323,34 @@ def _shard(where: str, name: str) -> TensorFile:
     if os.path.basename(name) != name:
         raise CheckpointError(f"{where}: its index names the file {name!r}", hint="Shards lie beside their index.")
     return TensorFile(where, name, path)
+
+
+def refuse_absent(where: str) -> None:
+    """Ask the hub once for a model that isn't on this machine; fetching it would ask again and again for a minute.
+
+    Raises:
+        CheckpointError: the hub has no such model, or can't be reached.
+    """
+    try:
+        if Path(where).is_dir() or try_to_load_from_cache(where, "config.json") is not None:
+            return
+        get_hf_file_metadata(hf_hub_url(where, "config.json"))
+    except (OfflineModeIsEnabled, EntryNotFoundError, GatedRepoError):
+        return  # of these fetching says more, and at once
+    except HFValidationError as error:
+        raise absent(where, "it is no hub id") from error
+    except RepositoryNotFoundError as error:
+        raise absent(where, "the hub has none that you may read") from error
+    except Exception as error:
+        raise absent(where, f"the hub can't be reached ({first_line(error)})") from error
+
+
+def absent(where: str, found: str) -> CheckpointError:
+    """The error about a model that isn't on this machine. `found`: what became of asking the hub."""
+    return CheckpointError(
+        f"no model {where!r}: there is no folder and no run of that name, and {found}",
+        hint=f"{OFFLINE} A run in the cache goes by its bare name.",
+    )
 
 
 def fetch(where: str, name: str, *, sure: bool = False) -> Path | None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from huggingface_hub.errors import LocalEntryNotFoundError
+from httpx2 import Request, Response
+from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 from PIL.Image import Image
 from safetensors.torch import load_file, save_file
 from tests.checkpoints import PROMPTS, QUERIES, legacy_mblip, picture, stock_blip2, stock_llava
@@ -415,3 +416,31 @@ def test_without_a_network_nothing_is_assumed_of_preprocessing(monkeypatch: pyte
     assert weights.fetch("someone/model", "tokenizer.json") is None
     with pytest.raises(CheckpointError, match="without a network"):
         load_image_processor("someone/model", 224)
+
+
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (OSError("no route"), r"the hub can't be reached \(no route\)"),
+        (RepositoryNotFoundError("404", response=Response(404, request=Request("HEAD", "http://hub"))), "has none"),
+    ],
+)
+def test_a_model_that_is_nowhere_is_asked_for_once(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception, said: str
+) -> None:
+    asked: list[str] = []
+
+    def head(url: str) -> None:
+        asked.append(url)
+        raise raised
+
+    monkeypatch.setattr(weights, "get_hf_file_metadata", head)
+    monkeypatch.setattr(weights, "hf_hub_download", lambda *_: pytest.fail("asked again"))
+    with pytest.raises(CheckpointError, match=f"there is no folder and no run of that name, and .*{said}"):
+        load_model("runs/mine")
+    assert len(asked) == 1
+
+
+def test_a_model_that_is_nowhere_is_said_to_be_so_in_offline_mode() -> None:
+    with pytest.raises(CheckpointError, match="'runs/mine': there is no folder and no run of that name"):
+        load_model("runs/mine")
