@@ -22,8 +22,15 @@ pytestmark = pytest.mark.slow
 
 TRAIN = ("-m", "visiglot", "train", "recipe.yaml")
 TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-ACCELERATE = ("-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+ACCELERATE = ("-m", "accelerate.commands.launch", "--num_processes", "2", "--num_machines", "1",
               "--mixed_precision", "no", "--dynamo_backend", "no")  # fmt: skip
+LAUNCHERS = {
+    "torchrun": (TORCHRUN, "ddp"),
+    "accelerate launch": ((*ACCELERATE, "--multi_gpu"), "ddp"),
+    "fsdp": ((*ACCELERATE, "--use_fsdp", "--fsdp_version", "2"), "fsdp2"),
+    "zero": ((*ACCELERATE, "--use_deepspeed", "--zero_stage", "2"), "zero2"),
+}
+"""Name of a run -> what starts it, and the recipe's sharding."""
 
 
 def write_data(folder: Path) -> None:
@@ -58,8 +65,10 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def start(folder: Path, name: str, launcher: tuple[str, ...] = (), **variables: str) -> subprocess.Popen[str]:
-    command = [sys.executable, *launcher, *TRAIN, "--out", name, "--device", "cpu"]
+def start(
+    folder: Path, name: str, launcher: tuple[str, ...] = (), *, sharding: str = "ddp", **variables: str
+) -> subprocess.Popen[str]:
+    command = [sys.executable, *launcher, *TRAIN, f"train.sharding={sharding}", "--out", name, "--device", "cpu"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "ACCELERATE"))}
     environment |= {"VISIGLOT_CACHE": str(folder / "cache"), **variables}
     return subprocess.Popen(
@@ -82,10 +91,12 @@ def test_the_same_command_trains_under_every_launcher(tmp_path: Path) -> None:
     assert printed == "python\n"
     assert "started by python: one process" in said
 
-    for name, launcher in (("torchrun", TORCHRUN), ("accelerate launch", ACCELERATE)):
-        ((printed, said),) = finish(start(tmp_path, name, launcher))
-        assert printed == f"{name}\n"
-        assert said.count(f"started by {name}: process 0 of 2, 2 of them on this machine") == 1
+    for name, (launcher, sharding) in LAUNCHERS.items():
+        ((printed, said),) = finish(start(tmp_path, name, launcher, sharding=sharding))
+        assert printed.splitlines()[-1] == name  # DeepSpeed says in accelerate's own process that it found no GPU
+        by = "torchrun" if name == "torchrun" else "accelerate launch"
+        assert said.count(f"started by {by}: process 0 of 2, 2 of them on this machine") == 1
+        assert f"  {sharding}: " in said or sharding == "ddp"  # what each process holds
 
     job = {"SLURM_JOB_ID": "7", "SLURM_STEP_ID": "0", "SLURM_NTASKS": "2", "SLURM_NNODES": "1",
            "SLURM_JOB_NODELIST": "localhost", "MASTER_PORT": str(free_port())}  # fmt: skip
@@ -100,7 +111,7 @@ def test_the_same_command_trains_under_every_launcher(tmp_path: Path) -> None:
     )
 
     expected = load_file(checkpoints(tmp_path / "python")[-1].model / "model.safetensors")
-    for name in ("torchrun", "accelerate launch", "srun"):
+    for name in (*LAUNCHERS, "srun"):
         found = load_file(checkpoints(tmp_path / name)[-1].model / "model.safetensors")
         assert found.keys() == expected.keys()
         for tensor, weight in expected.items():

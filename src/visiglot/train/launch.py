@@ -40,7 +40,7 @@ class Launch:
         local_processes: of its machine; None where nobody says.
         meet: host and port where they find each other; "" for one process.
         notes: what is worth a line beside that.
-        zero: stage of DeepSpeed's ZeRO that accelerate was told; 0 for none.
+        sharding: `train.sharding` by what accelerate was told of FSDP or DeepSpeed; "" where it wasn't.
     """
 
     by: Launcher
@@ -50,7 +50,7 @@ class Launch:
     local_processes: int | None = 1
     meet: str = ""
     notes: tuple[str, ...] = ()
-    zero: int = 0
+    sharding: str = ""
 
     def lines(self) -> Iterator[str]:
         """What was found, for people."""
@@ -73,7 +73,7 @@ def detect_launch(environment: MutableMapping[str, str] | None = None) -> Launch
     """
     environment = os.environ if environment is None else environment
     refuse_accelerates_own(environment)
-    return replace(_detect(environment), zero=_stage_of_zero(environment))
+    return replace(_detect(environment), sharding=_sharding_of(environment))
 
 
 def _detect(environment: MutableMapping[str, str]) -> Launch:
@@ -92,14 +92,11 @@ def _detect(environment: MutableMapping[str, str]) -> Launch:
 def refuse_misfits(launch: Launch, device: str, found: int, sharding: str) -> None:
     """Raises ConfigError: the processes can't all have `device`, aren't as many as PyTorch found, or accelerate was
     told of another way to share the model than `sharding`."""
-    if launch.zero and sharding != f"zero{launch.zero}":
+    if launch.sharding not in ("", sharding):
         raise ConfigError(
             "accelerate launch",
-            [
-                f"DeepSpeed, ZeRO stage {launch.zero}, is set in accelerate's configuration, and train.sharding is "
-                f"{sharding}"
-            ],
-            hint=f"Put train.sharding=zero{launch.zero} into the recipe, or leave DeepSpeed out of that configuration.",
+            [f"accelerate's configuration asks for what is {launch.sharding} here, and train.sharding is {sharding}"],
+            hint=f"Put train.sharding={launch.sharding} into the recipe, or leave it out of that configuration.",
         )
     if launch.processes > 1 and device.startswith("cuda:"):
         raise ConfigError(
@@ -115,10 +112,10 @@ def refuse_misfits(launch: Launch, device: str, found: int, sharding: str) -> No
 
 def refuse_accelerates_own(environment: Mapping[str, str]) -> None:
     """Raises ConfigError: `accelerate launch` was told to do what a recipe says, or what it can't."""
-    problems = []
-    if environment.get("ACCELERATE_USE_FSDP", "").lower() == "true":
-        problems.append("FSDP is set in accelerate's configuration; here it is train.sharding=fsdp2 of the recipe")
-    if environment.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+    problems: list[str] = []
+    if _asked(environment, "ACCELERATE_USE_FSDP"):
+        problems += _problems_of_fsdp(environment)
+    if _asked(environment, "ACCELERATE_USE_DEEPSPEED"):
         problems += _problems_of_deepspeed(environment)
     if environment.get("ACCELERATE_MIXED_PRECISION", "no") not in ("no", "bf16"):
         found = environment["ACCELERATE_MIXED_PRECISION"]
@@ -149,11 +146,24 @@ def _problems_of_deepspeed(environment: Mapping[str, str]) -> Iterator[str]:
         yield f"DeepSpeed, ZeRO stage {stage}, is set in accelerate's configuration; offered are 2 and 3"
 
 
-def _stage_of_zero(environment: Mapping[str, str]) -> int:
-    """0 where accelerate wasn't told of DeepSpeed."""
-    if environment.get("ACCELERATE_USE_DEEPSPEED", "").lower() != "true":
-        return 0
-    return _number(environment, "ACCELERATE_DEEPSPEED_ZERO_STAGE", 2)
+def _problems_of_fsdp(environment: Mapping[str, str]) -> Iterator[str]:
+    if (version := environment.get("FSDP_VERSION", "1")) != "2":
+        yield f"FSDP, version {version}, is set in accelerate's configuration; offered is 2 (--fsdp_version 2)"
+    if _asked(environment, "FSDP_OFFLOAD_PARAMS"):
+        yield "FSDP_OFFLOAD_PARAMS is true: weights on another device aren't offered"
+    if _asked(environment, "FSDP_ACTIVATION_CHECKPOINTING"):
+        yield "FSDP_ACTIVATION_CHECKPOINTING is true: here it is train.gradient_checkpointing of the recipe"
+
+
+def _sharding_of(environment: Mapping[str, str]) -> str:
+    """What `train.sharding` is to be by accelerate's configuration; "" where that doesn't say."""
+    if _asked(environment, "ACCELERATE_USE_DEEPSPEED"):
+        return f"zero{_number(environment, 'ACCELERATE_DEEPSPEED_ZERO_STAGE', 2)}"
+    return "fsdp2" if _asked(environment, "ACCELERATE_USE_FSDP") else ""
+
+
+def _asked(environment: Mapping[str, str], name: str) -> bool:
+    return environment.get(name, "").lower() == "true"
 
 
 def _of_torchrun(environment: MutableMapping[str, str]) -> Launch:

@@ -53,7 +53,8 @@ def build_accelerator(precision: Literal["fp32", "bf16", "auto"], device: str) -
     bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(on_gpu))
     # A second run in one process may differ in precision; accelerate keeps the first one's for good otherwise.
     AcceleratorState._reset_state()
-    os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)  # the engine is made here (`visiglot.train.zero`)
+    for name in ("ACCELERATE_USE_DEEPSPEED", "ACCELERATE_USE_FSDP"):  # what they do is done here, by train.sharding
+        os.environ.pop(name, None)
     os.environ.setdefault("DS_ACCELERATOR", picked.type)  # else DeepSpeed, once imported, says on stdout what it found
     return Accelerator(
         cpu=not on_gpu,

@@ -19,6 +19,7 @@ SRUN = {
     "SLURM_JOB_NODELIST": "gpu[07-08]",
 }  # fmt: skip
 
+FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 DEEPSPEED = {
     "ACCELERATE_MIXED_PRECISION": "no", "ACCELERATE_USE_DEEPSPEED": "true",
     "ACCELERATE_DEEPSPEED_OFFLOAD_OPTIMIZER_DEVICE": "none", "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": "1",
@@ -109,7 +110,9 @@ def test_torchrun_in_one_task_a_machine_is_torchruns() -> None:
         ({**SRUN, "SLURM_STEP_NUM_TASKS": "2"}, "SLURM_NTASKS is 7, of the step"),
         ({**SRUN, "SLURM_PROCID": "7"}, "SLURM_PROCID 7, SLURM_LOCALID 1 and SLURM_NTASKS 7"),
         ({**SRUN, "SLURM_JOB_NODELIST": ""}, "neither MASTER_ADDR nor SLURM_JOB_NODELIST"),
-        ({"ACCELERATE_USE_FSDP": "true"}, "train.sharding=fsdp2"),
+        ({"ACCELERATE_USE_FSDP": "true"}, "FSDP, version 1, is set"),
+        ({**FSDP, "FSDP_OFFLOAD_PARAMS": "true"}, "OFFLOAD_PARAMS is true: weights on another"),
+        ({**FSDP, "FSDP_ACTIVATION_CHECKPOINTING": "true"}, "train.gradient_checkpointing"),
         ({**DEEPSPEED, "ACCELERATE_DEEPSPEED_ZERO_STAGE": "1"}, "ZeRO stage 1, is set .* offered are 2 and 3"),
         ({**DEEPSPEED, "ACCELERATE_DEEPSPEED_CONFIG_FILE": "ds.json"}, "CONFIG_FILE is ds.json: here the recipe says"),
         ({**DEEPSPEED, "ACCELERATE_DEEPSPEED_OFFLOAD_PARAM_DEVICE": "cpu"}, "PARAM_DEVICE is cpu: weights on another"),
@@ -133,13 +136,33 @@ def test_one_device_for_all_and_other_numbers_of_processes_are_refused() -> None
 
 def test_accelerate_may_be_told_of_deepspeed_if_the_recipe_says_the_same() -> None:
     found = detect_launch({**TORCHRUN, **DEEPSPEED, "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"})
-    assert (found.by, found.processes, found.zero) == ("accelerate launch", 4, 3)
+    assert (found.by, found.processes, found.sharding) == ("accelerate launch", 4, "zero3")
     refuse_misfits(found, "auto", 4, "zero3")
-    with pytest.raises(ConfigError, match=r"ZeRO stage 3, .* train\.sharding is ddp") as caught:
+    with pytest.raises(ConfigError, match=r"what is zero3 here, and train\.sharding is ddp") as caught:
         refuse_misfits(found, "auto", 4, "ddp")
     assert "train.sharding=zero3" in str(caught.value.hint)
-    assert detect_launch({**TORCHRUN, **DEEPSPEED}).zero == 2  # accelerate's default
-    assert detect_launch(dict(TORCHRUN)).zero == 0
+    assert detect_launch({**TORCHRUN, **DEEPSPEED}).sharding == "zero2"  # accelerate's default
+    assert detect_launch(dict(TORCHRUN)).sharding == ""
+
+
+def test_accelerate_may_be_told_of_fsdp_if_the_recipe_says_the_same() -> None:
+    found = detect_launch({**TORCHRUN, **FSDP, "ACCELERATE_MIXED_PRECISION": "bf16"})
+    assert (found.by, found.sharding) == ("accelerate launch", "fsdp2")
+    refuse_misfits(found, "auto", 4, "fsdp2")
+    with pytest.raises(ConfigError, match=r"what is fsdp2 here, and train\.sharding is ddp"):
+        refuse_misfits(found, "auto", 4, "ddp")
+
+
+def test_accelerate_launch_says_fsdp_by_the_variables_that_are_read() -> None:
+    from accelerate.commands.launch import launch_command_parser
+    from accelerate.utils.launch import prepare_multi_gpu_env
+
+    words = ["--use_fsdp", "--fsdp_version", "2", "--num_processes", "2", "--num_machines", "1", "train.py"]
+    asked = launch_command_parser().parse_args(words)
+    asked.mixed_precision, asked.dynamo_backend = "no", "no"  # what the command fills in
+    found = prepare_multi_gpu_env(asked)
+    assert {name: found[name] for name in FSDP} == FSDP
+    refuse_accelerates_own(found)
 
 
 def test_deepspeeds_launcher_says_who_and_where() -> None:
