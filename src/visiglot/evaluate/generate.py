@@ -187,7 +187,7 @@ def collect_predictions(
     dropped = earlier = 0
     if share.main:
         name = f"{benchmark.name}.{called}"
-        whole = provenance.add_benchmark(out, run, name, row).benchmarks[name]
+        whole = provenance.add_benchmark(out, run, name, row, resume=resume).benchmarks[name]
         earlier = sum(whole.rows.values()) - sum(counts.values())
         today = {(code, one.id): _said(one, benchmark) for code, rows in examples.items() for one in rows}
         dropped = keep_finished(paths, settings_hash, today, resume=resume)

@@ -97,21 +97,23 @@ def write_run(run: Run, folder: Path) -> None:
     write_text(json.dumps(asdict(run), ensure_ascii=False, indent=1) + "\n", folder / RUN)
 
 
-def add_benchmark(folder: Path, run: Run, name: str, row: BenchmarkRun) -> Run:
+def add_benchmark(folder: Path, run: Run, name: str, row: BenchmarkRun, *, resume: bool) -> Run:
     """Write `run` with this benchmark added to those already in the folder's run.json, and return what was written.
 
     Languages asked for earlier with the same settings stay, and so do the commands that asked; with other settings they
-    are forgotten, since their answers no longer belong to this run.
+    are forgotten, since their answers no longer belong to this run. So are, without `resume`, the earlier rows of the
+    languages in `row`, whose answers are made anew.
     """
     before = read_run(folder)
     benchmarks = dict(before.benchmarks) if before is not None and before.model_hash == run.model_hash else {}
     old = benchmarks.get(name)
     commands = (run.command,) if run.command else ()
     if before is not None and old is not None and old.settings_hash == row.settings_hash:
-        most = {code: max(count, old.rows.get(code, 0)) for code, count in row.rows.items()}
-        row = replace(row, rows={**old.rows, **most})
-        earlier = old.commands or ((before.command,) if before.command else ())
-        commands = tuple(dict.fromkeys((*earlier, *commands)))
+        counts = {code: max(count, old.rows.get(code, 0) if resume else 0) for code, count in row.rows.items()}
+        if resume or not old.rows.keys() <= counts.keys():
+            earlier = old.commands or ((before.command,) if before.command else ())
+            commands = tuple(dict.fromkeys((*earlier, *commands)))
+        row = replace(row, rows={**old.rows, **counts})
     row = replace(row, commands=commands)
     run = replace(run, benchmarks={**benchmarks, name: row})
     write_run(run, folder)

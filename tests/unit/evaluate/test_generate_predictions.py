@@ -162,6 +162,22 @@ def test_run_json_keeps_every_command_whose_answers_count(
     assert run.commands == (other,)  # the others' answers are of other weights
 
 
+def test_what_is_made_anew_is_of_the_new_command_alone(toy: Benchmark, out: Path) -> None:
+    first, half, whole = (("visiglot", "evaluate", name) for name in ("first", "half", "whole"))
+    collect_predictions(Scripted(), toy, ["eng_Latn", "arb_Arab"], out, resume=True, command=first)
+    done = collect_predictions(Scripted(), toy, ["eng_Latn"], out, resume=False, limit=1, command=half)
+    run = read_run(out)
+    assert run is not None
+    assert done.earlier == 3  # the other language's
+    assert run.benchmarks["toy.english"].rows == {"eng_Latn": 1, "arb_Arab": 3}
+    assert run.commands == (first, half)
+    score_predictions(out)  # all rows that are said to be there are
+    collect_predictions(Scripted(), toy, ["eng_Latn", "arb_Arab"], out, resume=False, limit=1, command=whole)
+    run = read_run(out)
+    assert run is not None
+    assert run.commands == (whole,)
+
+
 def test_a_run_json_from_before_commands_were_kept_by_benchmark_keeps_its_own(toy: Benchmark, out: Path) -> None:
     collect_predictions(Scripted(), toy, ["eng_Latn"], out, resume=True, command=("old",))
     path = out / "run.json"
