@@ -62,6 +62,7 @@ def stage_cache(
         dtype,
         tiles=model.config.vision_tiles,
         reader=_reader(model.connector) if section.cache_read else None,
+        options=model.connector.settled(model.config.connector["options"]),
     )
     folder = cache_dir() / "features" / key
     encode = frozen_encoder(model, accelerator, dtype, read=section.cache_read)

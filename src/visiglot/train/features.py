@@ -219,6 +219,7 @@ def cache_key(
     *,
     tiles: int = 1,
     reader: Mapping[str, Tensor] | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> str:
     """Hash of all that decides a picture's features.
 
@@ -229,11 +230,13 @@ def cache_key(
         dtype: of the computation.
         tiles: that the encoder sees a picture in, to a side.
         reader: weights of the connector's part that reads the features, where it's what that makes that is kept.
+        options: of that connector.
     """
     config: Any = vision.model.config  # heads and activation change features, and no weight's shape
     values = config.to_dict().items()
     computed = {name: value for name, value in values if name not in BESIDE and not name.startswith("_")}
     stated = [layer, fingerprint, str(dtype), *([] if tiles == 1 else [tiles]), computed]
+    stated += [] if reader is None else [dict(options or {})]
     found = hashlib.sha256(json.dumps(stated, sort_keys=True, default=str).encode())
     named = [*sorted(vision.state_dict().items()), *sorted((reader or {}).items())]
     for name, tensor in named:

@@ -117,6 +117,19 @@ def test_the_key_changes_with_weights_layer_preprocessing_and_format(built) -> N
     assert len(set(keys)) == 6
 
 
+def test_the_key_of_what_a_connector_read_has_its_weights_and_options() -> None:
+    vision = build_tiny().model.vision
+    plain, other = {"a": torch.ones(3)}, {"a": torch.zeros(3)}
+    keys = [
+        cache_key(vision, -1, "a", torch.float32, options={"heads": 2}),
+        cache_key(vision, -1, "a", torch.float32, reader=plain, options={"heads": 2}),
+        cache_key(vision, -1, "a", torch.float32, reader=plain, options={"heads": 4}),
+        cache_key(vision, -1, "a", torch.float32, reader=other, options={"heads": 2}),
+    ]
+    assert len(set(keys)) == 4
+    assert cache_key(vision, -1, "a", torch.float32, options={"heads": 4}) == keys[0]  # patches are the encoder's alone
+
+
 def test_the_key_changes_with_what_an_encoder_computes_and_not_with_where_it_was_loaded_from(tmp_path: Path) -> None:
     for name in ("vit", "clip", "resnet"):
         built = build_tiny(name)
