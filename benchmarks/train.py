@@ -7,7 +7,8 @@ language model, random weights. Each way runs in a process of its own:
     pictures       Visiglot with the encoder in each step
     visiglot       Visiglot with cached features (`cache_views: 1`), which are read from disk in the measured time
     frozen         the same with `train.frozen=bf16`
-    weights        and with `train.gradient_checkpointing=[language_model,weights]`
+    connector      and with `train.gradient_checkpointing=[connector]`
+    weights        or [language_model,weights]
     layers         or [connector,language_model]
     read           with what the frozen Q-Former made of the features (`cache_read`)
 

@@ -25,6 +25,7 @@ TRAINED = {"connector": {"train": "full"}, "language_model": {"train": "lora"}}
 LR = 1e-4
 SAVING: dict[str, dict[str, Any]] = {
     "frozen": {"frozen": "bf16"},
+    "connector": {"frozen": "bf16", "gradient_checkpointing": ["connector"]},
     "weights": {"frozen": "bf16", "gradient_checkpointing": ["language_model", "weights"]},
     "layers": {"frozen": "bf16", "gradient_checkpointing": ["connector", "language_model"]},
 }
