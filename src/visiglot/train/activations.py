@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import torch
@@ -107,7 +107,7 @@ def _checkpointed(module: nn.Module, tokens: int, size: int) -> int:
 
 
 def rounded_copies(
-    recipe: Recipe, model: VisionLanguageModel, passed: Pass, *, narrow: Collection[nn.Parameter], cut: bool
+    recipe: Recipe, model: VisionLanguageModel, passed: Pass, *, narrow: Set[nn.Parameter], cut: bool
 ) -> int:
     """Bytes of weights as autocast rounds them to bf16, which linear layers that gradients pass keep.
 

@@ -31,7 +31,7 @@ layer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -144,8 +144,8 @@ def stage_memory(
         named.append((f"objective {stage.objective}", objective))
     parts = tuple(_part(name, module, format, quantised, by_muon, shares) for name, module in named)
     exchange = _exchange(model, passed, parts, sharding) if processes > 1 else 0
-    narrow = [] if format == "fp32" else [parameter for parameter in model.parameters() if not parameter.requires_grad]
-    copies = _copies(recipe, model, passed, narrow, processes, sharding)
+    narrow = {parameter for parameter in model.parameters() if format != "fp32" and not parameter.requires_grad}
+    copies = rounded_copies(recipe, model, passed, narrow=narrow, cut=shares.sharding == "fsdp2")
     return StageMemory(parts, activations(recipe, model, passed), copies, exchange)
 
 
@@ -169,19 +169,9 @@ def trained_memory(
             matrices -= set(model.language_model.parameters())
         kept = tuple(replace(part, weights=part.weights - 2 * _numbers(model, part.name, matrices)) for part in kept)
         narrow |= matrices
-    copies = _copies(recipe, model, passed, narrow, processes, recipe.train.sharding)
+    cut = processes > 1 and recipe.train.sharding == "fsdp2"
+    copies = rounded_copies(recipe, model, passed, narrow=narrow, cut=cut)
     return replace(whole, parts=kept, copies=copies)
-
-
-def _copies(
-    recipe: Recipe,
-    model: VisionLanguageModel,
-    passed: Pass,
-    narrow: Collection[nn.Parameter],
-    processes: int,
-    sharding: Sharding,
-) -> int:
-    return rounded_copies(recipe, model, passed, narrow=set(narrow), cut=processes > 1 and sharding == "fsdp2")
 
 
 def _numbers(model: VisionLanguageModel, part: str, matrices: set[nn.Parameter]) -> int:

@@ -87,17 +87,17 @@ def test_of_layers_that_are_computed_again_only_the_largest_has_copies() -> None
     model = build_tiny(llm="qwen3").model
     model.connector.requires_grad_(True)
     plain, again = made(CONNECTOR_ALONE), made(CONNECTOR_ALONE, gradient_checkpointing=True)
-    every, largest = (rounded_copies(recipe, model, PASS, narrow=(), cut=False) for recipe in (plain, again))
+    every, largest = (rounded_copies(recipe, model, PASS, narrow=set(), cut=False) for recipe in (plain, again))
     layers = [sum(2 * weight.numel() for weight in matrices(layer)) for layer in layers_of(model.language_model)]
     assert len(layers) > 1
     assert every - largest == sum(layers) - max(layers) > 0
-    assert rounded_copies(plain, model, PASS, narrow=(), cut=True) < every - sum(layers) + 1
+    assert rounded_copies(plain, model, PASS, narrow=set(), cut=True) < every - sum(layers) + 1
 
 
 def test_in_float32_nothing_is_rounded() -> None:
     model = build_tiny(llm="qwen3").model
     passed = Pass(2, 20, 20, 16, 4, bytes=4)
-    assert rounded_copies(made(CONNECTOR_ALONE), model, passed, narrow=(), cut=False) == 0
+    assert rounded_copies(made(CONNECTOR_ALONE), model, passed, narrow=set(), cut=False) == 0
 
 
 def matrices(module: nn.Module) -> Iterator[nn.Parameter]:
